@@ -1,0 +1,80 @@
+"""What is known of the request in hand, wherever the code is: its ids, deadline and counts.
+
+KServe hands a model the headers and nothing else. The outermost layer of each protocol
+(`guard` for HTTP, `server` for gRPC) opens a context; everything within the same task reads it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+_ID = re.compile(r"^[\x21-\x7e]{1,128}$")
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_B3 = re.compile(r"^[0-9a-f]{16,32}$")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request on its way.
+
+    Attributes:
+        request_id: taken from `x-request-id` or made; echoed in the answer.
+        trace_id: from `traceparent` or `x-b3-traceid`, else empty.
+        deadline: `time.monotonic()` after which the answer is of no use, or None.
+        started: `time.monotonic()` when the request came.
+        protocol: `v1`, `v2`, `grpc`, `web` (page and compatibility endpoints) or `ops`.
+        endpoint: the route, with names of models and tensors left out.
+        counts: how many texts, words, windows and entities it had; never which.
+    """
+
+    request_id: str
+    trace_id: str = ""
+    deadline: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    protocol: str = "ops"
+    endpoint: str = "other"
+    counts: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
+
+
+def open_request(headers: Mapping[str, str], timeout: float | None = None) -> RequestContext:
+    """Start a context for a request with these (lower-case) headers.
+
+    Args:
+        headers: the request's headers or gRPC metadata.
+        timeout: seconds left by the protocol's own deadline, where it has one.
+    """
+    given = headers.get("x-request-id", "")
+    trace = _TRACEPARENT.match(headers.get("traceparent", ""))
+    b3 = _B3.match(headers.get("x-b3-traceid", ""))
+    asked = _seconds(headers.get("x-request-timeout", ""))
+    left = [one for one in (timeout, asked) if one is not None]
+    context = RequestContext(
+        request_id=given if _ID.match(given) else uuid.uuid4().hex,
+        trace_id=trace.group(1) if trace else (b3.group(0) if b3 else ""),
+        deadline=time.monotonic() + min(left) if left else None,
+    )
+    _current.set(context)
+    return context
+
+
+def current() -> RequestContext:
+    """The request in hand; one without an id outside of any request."""
+    return _current.get() or RequestContext(request_id="")
+
+
+def _seconds(raw: str) -> float | None:
+    """`x-request-timeout`: seconds as a decimal number, `2.5` or `2.5s`."""
+    try:
+        value = float(raw.strip().removesuffix("s"))
+    except ValueError:
+        return None
+    return value if 0 < value < 86_400 else None

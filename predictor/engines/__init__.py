@@ -1,0 +1,82 @@
+"""What an engine is: words and labels in, scores out. No HTTP and no KServe in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text's words as the model splits it, with their offsets in code points.
+
+    Attributes:
+        tokens: the words' texts.
+        starts: offset of each word's first character.
+        ends: offset behind each word's last character.
+    """
+
+    tokens: tuple[str, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one forward pass of a model can take.
+
+    Attributes:
+        words: most words of text.
+        width: most words of one entity.
+        positions: most subwords of prompt and text together, special tokens included.
+    """
+
+    words: int
+    width: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One row for the model: some words and the prompts to look for in them."""
+
+    words: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """A loaded model. Called from one thread at a time."""
+
+    name: str
+    precision: str
+    device: str
+    limits: Limits
+
+    def split(self, text: str) -> Words:
+        """Split a text the way the model was trained."""
+        ...
+
+    def subwords(self, words: Sequence[str]) -> list[int]:
+        """How many positions each word takes; 0 for a word the tokenizer drops."""
+        ...
+
+    def prompt_positions(self, prompts: Sequence[str]) -> int:
+        """How many positions the prompts and the special tokens take."""
+        ...
+
+    def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+        """Score every span of each window for each of its prompts.
+
+        Returns:
+            For each window probabilities of shape (words, width, prompts): element
+            ``[s, k, c]`` is that of words ``s`` to ``s + k`` inclusive for prompt ``c``.
+            Spans that reach past the last word hold no meaning.
+        """
+        ...

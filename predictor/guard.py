@@ -1,0 +1,178 @@
+"""The outermost layer of HTTP: ids, limits, one form for every error, one log line.
+
+Plain ASGI, so that it sees what every route does and streams stay streams.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import kserve
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from predictor.context import RequestContext, open_request
+from predictor.errors import (
+    Internal,
+    InvalidRequest,
+    MethodNotAllowed,
+    NerError,
+    NotFound,
+    NotServing,
+    TooLarge,
+    Unsupported,
+)
+from predictor.logs import log_failure, log_request
+from predictor.metrics import count_request
+
+_ROUTES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(pattern), protocol, endpoint)
+    for pattern, protocol, endpoint in (
+        (r"^/v1/models/[^/]+:predict$", "v1", "predict"),
+        (r"^/v2/models/[^/]+(/versions/[^/]+)?/infer$", "v2", "infer"),
+        (r"^/predict$", "web", "/predict"),
+        (r"^/api/v1/predict$", "web", "/api/v1/predict"),
+        (r"^/$|^/page/", "web", "page"),
+        (r"^/api/", "web", "docs"),
+        (r"^/metrics$", "ops", "metrics"),
+        (r"^/v[12](/|$)", "ops", "protocol"),
+    )
+)
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: the application.
+        max_body_bytes: largest body that is read.
+        draining: whether the server is about to stop.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, draining: Callable[[], bool]) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Later headers of a name win, as in a dict of them; none of ours is a list.
+        headers = {
+            key.decode("latin-1").lower(): value.decode("latin-1")
+            for key, value in scope["headers"]
+        }
+        context = open_request(headers)
+        context.protocol, context.endpoint = _classify(scope["path"])
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._mark(MutableHeaders(scope=message), context)
+            await send(message)
+
+        try:
+            self._check_length(headers.get("content-length", ""))
+            await self._app(scope, self._limited(receive), send_marked)
+        except Exception as error:
+            failure = translate(error)
+            context.error = failure.kind
+            if status:  # the answer is on its way: all that is left is to cut it off
+                raise
+            await _send_error(failure, context, send_marked)
+        finally:
+            log_request(context, status, count_request(context, status))
+
+    def _mark(self, headers: MutableHeaders, context: RequestContext) -> None:
+        headers["x-request-id"] = context.request_id
+        headers["x-content-type-options"] = "nosniff"
+        if self._draining():
+            headers["connection"] = "close"
+
+    def _check_length(self, declared: str) -> None:
+        if declared.isdecimal() and int(declared) > self._max_body_bytes:
+            raise TooLarge(self._max_body_bytes)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Count a body that does not declare its length."""
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body_bytes:
+                raise TooLarge(self._max_body_bytes)
+            return message
+
+        return limited
+
+
+def _classify(path: str) -> tuple[str, str]:
+    for pattern, protocol, endpoint in _ROUTES:
+        if pattern.match(path):
+            return protocol, endpoint
+    return "web", "other"
+
+
+async def _send_error(error: NerError, context: RequestContext, send: Send) -> None:
+    body = orjson.dumps({"error": str(error), "code": error.kind, "request_id": context.request_id})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if error.retry_after:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, TooLarge):
+        headers.append((b"connection", b"close"))
+    if isinstance(error, MethodNotAllowed) and error.allow:
+        headers.append((b"allow", error.allow.encode()))
+    await send({"type": "http.response.start", "status": error.http, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def translate(error: BaseException) -> NerError:
+    """Any exception as one of ours. What is nobody's mistake but ours is logged here."""
+    match error:
+        case NerError():
+            return error
+        case kserve.errors.InvalidInput():
+            return InvalidRequest(error.reason)
+        case kserve.errors.ModelNotReady() | kserve.errors.ServerNotReady():
+            return NotServing("the model is not ready")
+        case NotImplementedError():
+            return Unsupported(str(error) or "not supported")
+        case RequestValidationError():
+            return _from_validation(error)
+        case HTTPException():
+            return _from_http(error)
+    log_failure(error)
+    return Internal()
+
+
+def _from_validation(error: RequestValidationError) -> InvalidRequest:
+    first: dict[str, Any] = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part != "body"]
+    return InvalidRequest(str(first["msg"]), ".".join(path) or None)
+
+
+def _from_http(error: HTTPException) -> NerError:
+    if error.status_code == 404:
+        return NotFound("no such address; / is the page, /api/docs lists the others")
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(allow)
+    if error.status_code < 500:
+        return InvalidRequest(str(error.detail))
+    return Internal()
+
+
+def reraise(_request: Any, error: Exception) -> Any:
+    """A handler that leaves an exception to the guard."""
+    raise error

@@ -1,0 +1,76 @@
+"""What the machine offers the model: device, precision and threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from predictor.errors import StartupError
+
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def choose_device(asked: str) -> str:
+    """A torch device.
+
+    Args:
+        asked: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        StartupError: it is not there.
+    """
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available()
+        and int(asked.partition(":")[2] or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[asked.partition(":")[0]]:
+        raise StartupError(f"GLINER_DEVICE={asked}: no such device here; use auto or cpu")
+    return asked
+
+
+def choose_precision(asked: str, device: str, manifest: str) -> str:
+    """A precision for a device.
+
+    Args:
+        asked: `auto`, `fp32`, `bf16` or `fp16`.
+        device: a torch device.
+        manifest: what the bundle says was measured to be best, or `auto`.
+
+    Raises:
+        StartupError: the device cannot compute in it.
+    """
+    import torch
+
+    if asked == "auto":
+        asked = manifest
+    if asked == "auto":
+        if not device.startswith("cuda"):
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if asked == "fp16" and device == "cpu":
+        raise StartupError("GLINER_PRECISION=fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if asked == "bf16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+        raise StartupError("GLINER_PRECISION=bf16: this GPU has none; use fp16 or fp32")
+    return asked
+
+
+def choose_threads(asked: int) -> int:
+    """CPU threads: what was asked, else what this container may use.
+
+    A pod with a limit of two on a node of 64 would start 64 threads and be throttled.
+    """
+    if asked:
+        return asked
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = float("inf")
+    if _CPU_MAX.is_file():
+        quota, _, period = _CPU_MAX.read_text().partition(" ")
+        if quota != "max":
+            limit = int(quota) / int(period)
+    return max(1, int(min(allowed or 1, limit)))

@@ -1,0 +1,79 @@
+"""Prometheus metrics beside KServe's own, on the same `/metrics`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+from predictor.context import RequestContext
+from predictor.extraction import Extraction
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_REQUEST = ("endpoint", "protocol")
+
+REQUESTS = Counter("gliner_requests", "Requests answered", [*_REQUEST, "status"])
+ERRORS = Counter("gliner_errors", "Requests refused or failed", ["kind", "protocol"])
+LATENCY = Histogram(
+    "gliner_request_seconds",
+    "From a request's first byte to its answer",
+    _REQUEST,
+    buckets=_SECONDS,
+)
+QUEUE = Histogram("gliner_queue_seconds", "Wait before the model", buckets=_SECONDS)
+PENDING = Gauge("gliner_pending_requests", "Requests waiting for the model or in it")
+TEXTS = Counter("gliner_texts", "Texts read")
+WORDS = Counter("gliner_words", "Words read")
+WINDOWS = Counter("gliner_windows", "Windows that went through the model")
+ENTITIES = Counter("gliner_entities", "Entities found, labels out of the presets only", ["label"])
+LOAD = Gauge("gliner_load_seconds", "Time to load, warm up and check the model")
+MODEL = Info("gliner_model", "The model that serves")
+READY = Gauge("gliner_ready", "1 while predictions are taken")
+
+
+class EntityLabels:
+    """Counts entities by label with a bounded number of series.
+
+    Callers name any label; each would become a series for good. Labels of the presets have
+    their own, all others share `other`.
+    """
+
+    def __init__(self, known: Collection[str]) -> None:
+        self._known = frozenset(known)
+
+    def count(self, results: Sequence[Extraction]) -> None:
+        """Add what was found to the metrics."""
+        for result in results:
+            for entity in result.entities:
+                label = entity.label if entity.label in self._known else "other"
+                ENTITIES.labels(label).inc()
+
+
+def count_results(context: RequestContext, results: Sequence[Extraction]) -> None:
+    """Add what a request read and found to the metrics and to its log line."""
+    words = sum(one.words for one in results)
+    windows = sum(one.windows for one in results)
+    TEXTS.inc(len(results))
+    WORDS.inc(words)
+    WINDOWS.inc(windows)
+    context.counts.update(
+        texts=len(results),
+        words=words,
+        windows=windows,
+        entities=sum(len(one.entities) for one in results),
+    )
+
+
+def count_request(context: RequestContext, status: int | str) -> float:
+    """Count an answered request.
+
+    Returns:
+        How long it took, in seconds.
+    """
+    seconds = time.monotonic() - context.started
+    REQUESTS.labels(context.endpoint, context.protocol, str(status)).inc()
+    LATENCY.labels(context.endpoint, context.protocol).observe(seconds)
+    if context.error:
+        ERRORS.labels(context.error, context.protocol).inc()
+    return seconds

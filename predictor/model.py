@@ -1,0 +1,186 @@
+"""The KServe edge: payloads of three protocols to queries, results back to each.
+
+`kserve` parses `sys.argv` when imported, so only this module, `server` and the entry point
+import it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kserve
+import numpy as np
+from google.protobuf.unknown_fields import UnknownFieldSet
+from kserve import InferOutput, InferRequest, InferResponse
+from kserve.protocol.infer_type import deserialize_bytes_tensor
+from kserve.utils.numpy_codec import to_np_dtype
+
+from predictor import metrics
+from predictor.batching import WorkQueue
+from predictor.context import current
+from predictor.errors import Internal, InvalidRequest, NerError, NotServing, Unsupported
+from predictor.extraction import Extraction, Query
+from predictor.logs import log_failure
+from predictor.protocol import INPUTS, OUTPUTS, Parser, Tensor, check_outputs, v1_answer, v2_answer
+
+_DOUBLE_PARAM = 4
+"""Triton's clients send floats as field 4 of a parameter, which KServe's protocol file lacks."""
+_FIXED64 = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A checked request, and what its answer must look like."""
+
+    queries: list[Query]
+    request: InferRequest | None
+    """The V2 request; None for V1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Results on their way back."""
+
+    results: list[Extraction]
+    request: InferRequest | None
+
+
+class GlinerModel(kserve.Model):  # type: ignore[misc]
+    """Serves one GLiNER model over V1, V2 REST and V2 gRPC.
+
+    Args:
+        name: the model's name in addresses.
+        parser: checks and translates payloads.
+        queue: runs the model.
+        labels: counts found entities.
+    """
+
+    def __init__(
+        self, name: str, parser: Parser, queue: WorkQueue, labels: metrics.EntityLabels
+    ) -> None:
+        super().__init__(name)
+        self._parser = parser
+        self.queue = queue
+        self._labels = labels
+        self.draining = False
+
+    def load(self) -> bool:
+        """Report ready: the caller has loaded, warmed and checked the model already."""
+        self.ready = True
+        metrics.READY.set(1)
+        return True
+
+    def stop(self) -> None:
+        """Take no more predictions."""
+        self.draining = True
+        self.ready = False
+        self.queue.close()
+        metrics.READY.set(0)
+
+    def start(self) -> None:
+        """Nothing to do; the base class would report ready whatever `load` found."""
+
+    async def __call__(self, body: Any, headers: Any = None, verb: Any = None) -> Any:
+        """Answer one request; every failure leaves as one of ours."""
+        if self.draining:
+            raise NotServing
+        if verb not in (None, kserve.model.InferenceVerb.PREDICT):
+            raise Unsupported("GLiNER has no explanations; use :predict or /infer")
+        try:
+            return await super().__call__(body, headers)
+        except NerError:
+            raise
+        except kserve.errors.InvalidInput as error:
+            raise InvalidRequest(error.reason) from None
+        except Exception as error:
+            # The traceback belongs in the log, the text of the error in neither place.
+            log_failure(error)
+            raise Internal from error
+
+    def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> Parsed:
+        """Check a payload: a V1 object, or an `InferRequest` from REST or gRPC."""
+        if not isinstance(payload, InferRequest):
+            return Parsed(self._parser.v1(payload), None)
+        check_outputs([one.name for one in payload.request_outputs or ()])
+        tensors = [_tensor(one) for one in payload.inputs]
+        return Parsed(self._parser.v2(tensors, _parameters(payload.parameters)), payload)
+
+    async def predict(self, payload: Parsed, headers: Mapping[str, str] | None = None) -> Answered:
+        """Run the model on its own thread: the event loop stays free for health probes."""
+        results = await self.queue.run(payload.queries)
+        metrics.count_results(current(), results)
+        self._labels.count(results)
+        return Answered(results, payload.request)
+
+    def postprocess(
+        self, result: Answered, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | InferResponse:
+        """Give the answer the form of the request's protocol."""
+        if result.request is None:
+            return v1_answer(result.results)
+        return self._infer_response(result.results, result.request)
+
+    def _infer_response(self, results: Sequence[Extraction], request: InferRequest) -> Any:
+        wanted = [one.name for one in request.request_outputs or ()]
+        return InferResponse(
+            response_id=request.id or current().request_id,
+            model_name=self.name,
+            infer_outputs=[_output(one, request) for one in v2_answer(results, wanted)],
+            use_binary_outputs=bool(request.use_binary_outputs),
+            requested_outputs=request.request_outputs,
+        )
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """The V2 inputs; only `text` is required."""
+        return [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in INPUTS]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """The V2 outputs; `entities` comes when none is asked for."""
+        return [
+            {"name": name, "datatype": datatype, "shape": [-1]}
+            for name, datatype in OUTPUTS.items()
+        ]
+
+
+def _tensor(given: Any) -> Tensor:
+    raw = given._raw_data
+    if raw is None:
+        return Tensor(given.name, given.datatype, list(given.shape), list(given.data or ()))
+    data: Sequence[Any] = ()
+    if given.datatype == "BYTES":
+        try:
+            data = deserialize_bytes_tensor(raw).tolist()
+        except struct.error:
+            raise InvalidRequest(
+                "the raw bytes do not hold elements with their lengths before them",
+                field=given.name,
+            ) from None
+    return Tensor(given.name, given.datatype, list(given.shape), data)
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    """V2 parameters as plain values, from JSON or protobuf."""
+    return {key: _parameter(key, value) for key, value in (given or {}).items()}
+
+
+def _parameter(key: str, value: Any) -> Any:
+    if not hasattr(value, "WhichOneof"):
+        return value
+    if choice := value.WhichOneof("parameter_choice"):
+        return getattr(value, choice)
+    for unknown in UnknownFieldSet(value):  # type: ignore[attr-defined]
+        if unknown.field_number == _DOUBLE_PARAM and unknown.wire_type == _FIXED64:
+            return struct.unpack("<d", struct.pack("<Q", unknown.data))[0]
+    raise InvalidRequest("has no value; send a string, a bool or an int64", field=key)
+
+
+def _output(tensor: Tensor, request: InferRequest) -> InferOutput:
+    data: Any = list(tensor.data)
+    if not request.from_grpc or request.use_binary_outputs:
+        # KServe forgets the bytes of an empty list; of an empty array it does not. Over gRPC
+        # an array always travels as raw bytes, which a person with grpcurl cannot read.
+        data = np.array(data, dtype=to_np_dtype(tensor.datatype))
+    return InferOutput(name=tensor.name, shape=tensor.shape, datatype=tensor.datatype, data=data)

@@ -1,0 +1,95 @@
+"""The predictor's settings: each default, bound and meaning in one place.
+
+Every field is read from the environment as ``GLINER_<NAME>``; ``docs/settings.md`` lists
+them and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Settings(BaseSettings):
+    """Settings of one predictor process. A value out of bounds stops the start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GLINER_", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    model: str = Field("embedded", min_length=1)
+    """Where the model comes from: `embedded`, a folder, a folder that contains one
+    (`/mnt/models`), a hub id such as `urchade/gliner_medium-v2.1[@revision]`."""
+
+    labels: str = ""
+    """Labels used when a request names none: a preset's name or a comma-separated list.
+    Empty means that every request must bring its own."""
+
+    threshold: float = Field(0.5, ge=0, le=1)
+    """An entity's score must be above this, where a request does not say."""
+
+    flat_ner: bool = True
+    """Entities never overlap, where a request does not say; false allows nested ones."""
+
+    multi_label: bool = False
+    """A span may carry several labels, where a request does not say."""
+
+    presets_file: Path | None = None
+    """A YAML file of label presets which replaces those that ship with the project."""
+
+    max_instances: int = Field(256, ge=1, le=100_000)
+    """Most texts in one request."""
+
+    max_labels: int = Field(100, ge=1, le=1_000)
+    """Most labels for one text."""
+
+    max_label_chars: int = Field(256, ge=1, le=10_000)
+    """Longest label or label description, in characters."""
+
+    max_text_chars: int = Field(1_000_000, ge=1, le=100_000_000)
+    """Longest text, in characters (Unicode code points)."""
+
+    max_body_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**31 - 1)
+    """Largest request body over HTTP and message over gRPC, in bytes."""
+
+    max_candidates: int = Field(200_000, ge=1, le=10_000_000)
+    """Most spans above the threshold in one text. More means that the threshold is too
+    low to be useful, and is refused before it costs the server its memory."""
+
+    window_words: int = Field(0, ge=0, le=100_000)
+    """Longest window over a text, in words; 0 takes the model's own limit."""
+
+    window_overlap: int = Field(48, ge=0, le=10_000)
+    """Words that neighbouring windows share; raised to twice the model's widest span."""
+
+    batch_size: int = Field(8, ge=1, le=1024)
+    """Most windows in one forward pass."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    """`auto` takes a GPU when there is one, else the CPU."""
+
+    precision: Precision = "auto"
+    """`auto` is fp32 on a CPU, bf16 on a GPU that has it and fp16 on another."""
+
+    threads: int = Field(0, ge=0, le=1024)
+    """CPU threads for the model; 0 takes what the container is allowed."""
+
+    golden_check: bool = True
+    """Refuse to become ready when the bundle does not give its golden answers."""
+
+    max_pending: int = Field(128, ge=1, le=100_000)
+    """Most requests in the server at once; one more is answered 429 with Retry-After."""
+
+    request_timeout_seconds: float = Field(120, gt=0, le=86_400)
+    """Longest time for one request; a caller may ask for less with `x-request-timeout`."""
+
+    drain_seconds: float = Field(30, ge=0, le=3_600)
+    """After SIGTERM, how long requests in flight may take to finish."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lowest level that is logged."""
