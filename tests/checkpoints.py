@@ -12,6 +12,14 @@ from transformers import BertConfig, DebertaV2Config, PreTrainedTokenizerFast
 
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_DEBERTA: dict[str, Any] = {
+    "relative_attention": True,
+    "position_buckets": 32,
+    "max_position_embeddings": 512,
+    "pos_att_type": ["p2c", "c2p"],
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+}
 _WORDS = ("ada", "london", "person", "location", "date", "in", "was", "born", "the")
 
 
@@ -56,15 +64,7 @@ def write(folder: Path, kind: str = "bert", **changes: Any) -> Path:
     encoder = (
         BertConfig(**common, max_position_embeddings=512)
         if kind == "bert"
-        else DebertaV2Config(
-            **common,
-            relative_attention=True,
-            position_buckets=32,
-            max_position_embeddings=512,
-            pos_att_type=["p2c", "c2p"],
-            norm_rel_ebd="layer_norm",
-            share_att_key=True,
-        )
+        else DebertaV2Config(**common, **_DEBERTA)
     )
     torch.manual_seed(7)
     config = GLiNERConfig(
