@@ -88,9 +88,9 @@ def running(
         "HF_HUB_OFFLINE": "1",
     }
     with log_file.open("wb") as log:
+        ports = ["--http_port", str(http_port), "--grpc_port", str(grpc_port)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "predictor"]
-            + ["--http_port", str(http_port), "--grpc_port", str(grpc_port), *arguments],
+            [sys.executable, "-m", "predictor", *ports, *arguments],
             cwd=ROOT,
             env=environment,
             stderr=log,
