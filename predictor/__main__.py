@@ -113,6 +113,7 @@ def load(found: bundle.Bundle, settings: Settings) -> tuple[Extractor, float]:
         window_words=settings.window_words,
         window_overlap=settings.window_overlap,
         batch_size=settings.batch_size,
+        batch_positions=settings.batch_positions,
         max_candidates=settings.max_candidates,
     )
     golden_file = found.folder / golden.FILE

@@ -67,6 +67,7 @@ class _Reading:
     query: Query
     words: Words
     slices: list[windows.Slice]
+    prompt_positions: int
     thresholds: NDArray[np.float32]
     candidates: dict[tuple[int, int, int], float] = field(default_factory=dict)
 
@@ -117,6 +118,9 @@ class _Reading:
         )
 
 
+_Job = tuple[int, windows.Slice]
+"""A window to score: the index of its text, and where in the text it is."""
+
 Steps = Generator[None, None, list[Extraction]]
 """Work cut into short steps, so that a long text does not hold up the short ones."""
 
@@ -129,6 +133,7 @@ class Extractor:
         window_words: longest window in words; 0 takes the model's limit.
         window_overlap: words that windows share, raised to twice the widest span.
         batch_size: most windows in one forward pass.
+        batch_positions: most positions in one, padding included, above a single window.
         max_candidates: most spans above the threshold in one text.
     """
 
@@ -139,6 +144,7 @@ class Extractor:
         window_words: int = 0,
         window_overlap: int = 48,
         batch_size: int = 8,
+        batch_positions: int = 4096,
         max_candidates: int = 200_000,
     ) -> None:
         self.engine = engine
@@ -147,6 +153,7 @@ class Extractor:
         # a span's width.
         self._overlap = max(window_overlap, 2 * engine.limits.width)
         self._batch_size = batch_size
+        self._batch_positions = batch_positions
         self._max_candidates = max_candidates
 
     def extract(self, queries: Sequence[Query]) -> list[Extraction]:
@@ -171,8 +178,8 @@ class Extractor:
             yield
         jobs = [(index, piece) for index, one in enumerate(readings) for piece in one.slices]
         # Windows of a like length share a pass: padding is work for nothing.
-        jobs.sort(key=lambda job: job[1].start - job[1].end)
-        for batch in _batches(jobs, self._batch_size):
+        jobs.sort(key=lambda job: -job[1].positions)
+        for batch in self._batches(jobs, [reading.prompt_positions for reading in readings]):
             scored = self.engine.score([readings[index].window(piece) for index, piece in batch])
             for (index, piece), scores in zip(batch, scored, strict=True):
                 with _blame(index):
@@ -186,8 +193,23 @@ class Extractor:
             room = windows.room_for_text(self.engine, [label.prompt for label in query.labels])
         words, counts = windows.visible_words(self.engine, query.text, room)
         slices = windows.cut(counts, len(words), self._longest, self._overlap, room)
+        prompt_positions = self.engine.limits.positions - room
         thresholds = np.array([label.threshold for label in query.labels], dtype=np.float32)
-        return _Reading(query, words, slices, thresholds)
+        return _Reading(query, words, slices, prompt_positions, thresholds)
+
+    def _batches(self, jobs: Sequence[_Job], prompts: Sequence[int]) -> Iterator[Sequence[_Job]]:
+        """Cut jobs, longest first, into forward passes of a bounded size."""
+        start = 0
+        while start < len(jobs):
+            rows, widest = 0, 0
+            while start + rows < len(jobs) and rows < self._batch_size:
+                index, piece = jobs[start + rows]
+                widest = max(widest, prompts[index] + piece.positions)
+                if rows and widest * (rows + 1) > self._batch_positions:
+                    break
+                rows += 1
+            yield jobs[start : start + rows]
+            start += rows
 
 
 @contextmanager
@@ -197,10 +219,3 @@ def _blame(index: int) -> Iterator[None]:
         yield
     except InvalidRequest as error:
         raise error.at(index) from None
-
-
-def _batches(
-    jobs: Sequence[tuple[int, windows.Slice]], size: int
-) -> Iterator[Sequence[tuple[int, windows.Slice]]]:
-    for start in range(0, len(jobs), size):
-        yield jobs[start : start + size]

@@ -31,6 +31,7 @@ class Slice:
         right: twice the word position where it ends; beyond the text at the last window.
         previous_end: end of the window before, 0 at the first window.
         next_start: start of the window behind; beyond the text at the last window.
+        positions: subwords of its words, or a fair guess where nothing was counted.
     """
 
     start: int
@@ -39,6 +40,7 @@ class Slice:
     right: int
     previous_end: int
     next_start: int
+    positions: int
 
     def owned(self, starts: NDArray[np.intp], widths: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which spans this window owns, given starts (in the text) and widths less one."""
@@ -172,6 +174,7 @@ def cut(
             right=borders[index + 1],
             previous_end=bounds[index - 1][1] if index else 0,
             next_start=bounds[index + 1][0] if index + 1 < len(bounds) else beyond,
+            positions=sum(counts[start:end]) if counts is not None else 2 * (end - start),
         )
         for index, (start, end) in enumerate(bounds)
     ]

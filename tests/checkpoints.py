@@ -14,6 +14,7 @@ _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _DEBERTA: dict[str, Any] = {
     "relative_attention": True,
+    "position_biased_input": False,
     "position_buckets": 32,
     "max_position_embeddings": 512,
     "pos_att_type": ["p2c", "c2p"],

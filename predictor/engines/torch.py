@@ -120,9 +120,12 @@ class TorchEngine:
 def _positions(encoder: Any, tokenizer: Any) -> int:
     """How many subwords the encoder takes, from its config and its tokenizer."""
     limit = min(int(getattr(tokenizer, "model_max_length", LONGEST_FORWARD)), LONGEST_FORWARD)
-    relative = getattr(encoder, "relative_attention", False)
     absolute = getattr(encoder, "max_position_embeddings", None)
-    if absolute and not relative:
+    # DeBERTa's positions are relative, unless it adds absolute ones to its input as well.
+    unbounded = getattr(encoder, "relative_attention", False) and not getattr(
+        encoder, "position_biased_input", True
+    )
+    if absolute and not unbounded:
         # RoBERTa and its kin number positions from behind the padding token.
         offset = encoder.pad_token_id + 1 if "roberta" in encoder.model_type else 0
         limit = min(limit, int(absolute) - offset)
