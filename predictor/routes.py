@@ -76,7 +76,7 @@ class Site:
                 headers={"content-security-policy": _PAGE_POLICY, "cache-control": "no-cache"},
             )
 
-        app.mount("/page", StaticFiles(directory=PAGE), name="page")
+        app.mount("/page", _Fresh(directory=PAGE), name="page")
 
         @app.get("/api/v1/config", tags=["web"])
         async def config() -> dict[str, Any]:
@@ -136,6 +136,15 @@ class Site:
             raise error.without_index() from None
         prediction: dict[str, Any] = answer["predictions"][0]
         return prediction
+
+
+class _Fresh(StaticFiles):
+    """Files that a browser asks about each time: after an upgrade no old part is left."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
 
 
 async def _fields(request: Request) -> dict[str, Any]:
