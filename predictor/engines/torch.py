@@ -22,23 +22,32 @@ LONGEST_FORWARD = 2048
 """Positions in one forward pass for encoders without a limit of their own: attention grows
 with the square, and one endless word must not take the memory of the pod."""
 
-SPAN_MODES = ("markerV0", "markerV1", "marker", "query", "mlp", "cat", "conv_conv", "conv_max")
+TOKEN_LEVEL_WIDTH = 48
+"""Longest entity, in words, of models that score words in place of spans: they know no limit,
+but windows must overlap by twice the longest."""
+
+_SERVED = ("UniEncoderSpanGLiNER", "UniEncoderTokenGLiNER")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine:
-    """Runs a GLiNER span model with PyTorch."""
+    """Runs a GLiNER model that reads text and labels with one encoder.
+
+    Two kinds are served: those that score spans (`span_mode: markerV0` and its like) and
+    those that score each word as a start, an inside and an end (`span_mode: token_level`).
+    """
 
     name = "torch"
 
     def __init__(self, model: GLiNER, device: str, precision: str) -> None:
         config: Any = model.config
-        if "token" in str(config.span_mode) or getattr(config, "labels_encoder", None):
+        kind = type(model).__name__
+        if kind not in _SERVED or getattr(config, "represent_spans", False):
             raise BundleError(
-                f"span_mode {config.span_mode!r} with "
-                f"labels_encoder {getattr(config, 'labels_encoder', None)!r} is not served yet; "
-                "bring a GLiNER with one encoder and span scores, such as gliner_medium-v2.1"
+                f"a {kind} is not served yet; bring a GLiNER with one encoder for text and "
+                "labels, such as gliner_medium-v2.1"
             )
+        self._token_level = config.span_mode == "token_level"
         self.precision = precision
         self.device = device
         self._model = model
@@ -47,7 +56,7 @@ class TorchEngine:
         self._collator = model.create_collator()
         self.limits = Limits(
             words=int(config.max_len),
-            width=int(config.max_width),
+            width=TOKEN_LEVEL_WIDTH if self._token_level else int(config.max_width),
             positions=_positions(config.encoder_config, self._tokenizer),
         )
         self.markers = (str(config.ent_token), str(config.sep_token))
@@ -111,10 +120,33 @@ class TorchEngine:
         batch = self._model.collate_batch(rows, prompts, self._collator)
         output = self._model.run_batch(batch, threshold=0.0)
         probabilities = torch.sigmoid(output[0].float()).cpu().numpy()
+        if not self._token_level:
+            return [
+                probabilities[row, : len(window.words), :, : len(window.prompts)]
+                for row, window in enumerate(windows)
+            ]
         return [
-            probabilities[row, : len(window.words), :, : len(window.prompts)]
+            _span_scores(probabilities[row, : len(window.words), : len(window.prompts)])
             for row, window in enumerate(windows)
         ]
+
+
+def _span_scores(words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores of spans from scores of words, as GLiNER's token decoder has them.
+
+    A span is as good as the weakest of its start, its end and every word inside.
+
+    Args:
+        words: probabilities of shape (words, prompts, 3) to be a start, an end, inside.
+    """
+    start, end, inside = words[..., 0], words[..., 1], words[..., 2]
+    count, prompts = start.shape
+    scores = np.zeros((count, min(TOKEN_LEVEL_WIDTH, count), prompts), dtype=np.float32)
+    weakest = start
+    for reach in range(scores.shape[1]):
+        weakest = np.minimum(weakest[: count - reach], inside[reach:])
+        scores[: count - reach, reach] = np.minimum(weakest, end[reach:])
+    return scores
 
 
 def _positions(encoder: Any, tokenizer: Any) -> int:

@@ -141,9 +141,30 @@ def test_low_precision(tiny_deberta: Path) -> None:
     assert full[0]["score"] == pytest.approx(half[0]["score"], abs=0.03)
 
 
-def test_token_level_models_are_refused(tmp_path: Path) -> None:
-    """A kind of GLiNER that is not served yet is refused by name, not served wrongly."""
-    folder = checkpoints.write(tmp_path, "bert", span_mode="token_level")
+@pytest.mark.parametrize("flat_ner", [True, False])
+@pytest.mark.parametrize("text", TEXTS)
+def test_token_level_equals_gliner(token_level: Path, text: str, flat_ner: bool) -> None:
+    """Models that score words in place of spans give GLiNER's own result too."""
+    gliner = GLiNER.from_pretrained(str(token_level), local_files_only=True)
+    expected = gliner.predict_entities(text, list(LABELS), threshold=0.45, flat_ner=flat_ner)
 
-    with pytest.raises(BundleError, match="token_level"):
-        TorchEngine.load(folder, "cpu", "fp32")
+    ours = ask(TorchEngine.load(token_level, "cpu", "fp32"), text, 0.45, flat_ner=flat_ner)
+
+    assert expected, "the checkpoint finds nothing, so this would prove nothing"
+    for mine, theirs in zip(ours, sorted(expected, key=position), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def token_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.write(tmp_path_factory.mktemp("token"), "bert", span_mode="token_level")
+
+
+def test_kinds_that_are_not_served(tiny: TorchEngine) -> None:
+    """A kind of GLiNER that is not served yet is refused by name, not served wrongly."""
+
+    class BiEncoderSpanGLiNER:
+        config = tiny._model.config
+
+    with pytest.raises(BundleError, match="a BiEncoderSpanGLiNER is not served yet"):
+        TorchEngine(BiEncoderSpanGLiNER(), "cpu", "fp32")
