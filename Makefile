@@ -1,0 +1,59 @@
+# Every task of the project; `make` alone lists them.
+#
+# PYTHON=/path/to/python3.11 chooses the interpreter for .venv (3.10 to 3.12).
+
+ONCE ?=
+HTTP_PORT ?= 8080
+GRPC_PORT ?= 8081
+MODEL ?= embedded
+PYTEST ?=
+
+python := .venv/bin/python
+unit := not server and not browser and not slow and not training
+
+# Only a model that is named by its hub id may reach out; the embedded one and all tests never do.
+offline := HF_HUB_OFFLINE=1
+demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types unit lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Start the server and show entities; ONCE=1 HTTP_PORT=8080 GRPC_PORT=8081 MODEL=embedded
+	@scripts/venv.sh predictor
+	@$(demo_env) $(python) -m predictor.demo --http_port '$(HTTP_PORT)' --grpc_port '$(GRPC_PORT)' \
+		--model '$(MODEL)' $(if $(ONCE),--once)
+
+test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets' narrows the tests
+	@scripts/venv.sh dev
+	@scripts/chromium.sh
+	@$(MAKE) --no-print-directory lint types
+	@$(offline) $(python) -m pytest $(PYTEST)
+
+check: ## The quick loop: format, lint, types and unit tests, in under a minute
+	@scripts/venv.sh dev
+	@$(MAKE) --no-print-directory lint types unit
+
+format: ## Rewrite the code in the project's format
+	@scripts/venv.sh dev
+	@$(python) -m ruff check --fix --quiet . || true
+	@$(python) -m ruff format .
+
+lint:
+	@$(python) -m ruff format --check .
+	@$(python) -m ruff check .
+
+types:
+	@$(python) -m mypy
+
+unit:
+	@$(offline) $(python) -m pytest -q -m '$(unit)' $(PYTEST)
+
+lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pin
+	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove .venv, caches and build leftovers
+	@rm -rf .venv .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@find predictor tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Resolves requirements/*.lock from pyproject.toml, for Python 3.10 to 3.12 at once.
+#
+#   scripts/lock.sh             keep the pins that still fit, add and drop what pyproject.toml asks for
+#   scripts/lock.sh --upgrade   move every pin to the newest version that fits
+#
+# CUDA packages are left out: torch pins its own, so pip still installs the right ones beside a GPU
+# build, and a CPU build of torch stays free of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tool=.venv-lock
+uv_version=0.13.8
+if ! "$tool/bin/uv" --version 2>/dev/null | grep -qF "$uv_version"; then
+    python=$(scripts/python.sh)
+    "$python" -m venv --clear "$tool"
+    "$tool/bin/python" -m pip install --quiet "uv==$uv_version"
+fi
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# resolve NAME [uv option…]: requirements/NAME.lock from the extra NAME
+resolve() {
+    local name=$1 lock=requirements/$1.lock
+    shift
+    [ ! -f "$lock" ] || cp "$lock" "$scratch/$name.lock"
+    "$tool/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+        --extra "$name" --no-emit-package gliner-kserve --annotation-style line --no-header \
+        --output-file "$scratch/$name.lock" "$@"
+    {
+        echo "# Written by \`make lock\` from pyproject.toml; do not edit."
+        echo "# CUDA packages are left out on purpose: torch pins its own."
+        grep -Ev '^(nvidia-|cuda-|triton==|#)' "$scratch/$name.lock"
+    } >"$scratch/$name.new"
+    mv "$scratch/$name.new" "$lock"
+    echo "$lock: $(grep -c == "$lock") lines"
+}
+
+resolve dev "$@"
+resolve predictor --constraint requirements/dev.lock

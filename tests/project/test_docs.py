@@ -1,0 +1,77 @@
+"""What the documents promise: their links lead somewhere and their examples run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import servers
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """The addresses of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    """Each link within the project names a file that exists, and a heading in it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_has_no_blanks() -> None:
+    """Every measurement stands in the README; none was left for later."""
+    assert re.findall(r"TIME_\w+|TO" + r"DO", README) == []
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("command", [one for one in blocks("bash") if one.startswith("curl")])
+def test_curl_examples_run(server: servers.RunningServer, command: str) -> None:
+    """Each curl command of the README finds the entities it was written for."""
+    command = command.replace("http://localhost:8080", server.url).replace("curl ", "curl -sS ", 1)
+
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    json.loads(done.stdout)
+    assert "Ada Lovelace" in done.stdout
+    assert "London" in done.stdout
+
+
+@pytest.mark.server
+def test_python_example_runs(server: servers.RunningServer) -> None:
+    """The README's gRPC client runs as it stands."""
+    [example] = blocks("python")
+
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace("localhost:8081", server.grpc)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^Ada Lovelace person 0\.\d+$", done.stdout, re.MULTILINE)
