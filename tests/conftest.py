@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import pytest
 import servers
 
@@ -17,12 +16,16 @@ from predictor.extraction import Extractor
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights and 512 absolute positions."""
+    import checkpoints  # torch and GLiNER take seconds that many runs have no use for
+
     return checkpoints.write(tmp_path_factory.mktemp("tiny") / "bert", "bert")
 
 
 @pytest.fixture(scope="session")
 def tiny_deberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights and relative positions, as gliner_medium has them."""
+    import checkpoints
+
     return checkpoints.write(tmp_path_factory.mktemp("tiny") / "deberta", "deberta")
 
 

@@ -9,13 +9,14 @@ import fakes
 import pytest
 
 from predictor import golden
+from predictor.engines import Limits
 from predictor.errors import BundleError
 from predictor.extraction import Extractor
 
 
 def model(factor: float = 1.0) -> Extractor:
     """A model whose scores are those of the sound one times a factor."""
-    limits = fakes.Limits(words=60, width=4, positions=400)
+    limits = Limits(words=60, width=4, positions=400)
     return Extractor(fakes.FakeEngine(lambda span, _: 0.8 * factor * span[0].istitle(), limits))
 
 

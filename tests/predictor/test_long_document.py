@@ -40,6 +40,11 @@ def document() -> str:
     return text + "so " * (20_000 - len(text.split()))
 
 
+@pytest.fixture(scope="module")
+def gliner() -> Any:
+    return GLiNER.from_pretrained(str(shipped.path()), local_files_only=True)
+
+
 @pytest.mark.slow
 def test_twenty_thousand_words(embedded: Extractor, document: str) -> None:
     """All of it is read, and what is found does not depend on where a window ends."""
@@ -68,9 +73,8 @@ def test_twenty_thousand_words(embedded: Extractor, document: str) -> None:
         "ok",
     ],
 )
-def test_one_window_equals_gliner(embedded: Extractor, text: str) -> None:
+def test_one_window_equals_gliner(embedded: Extractor, gliner: Any, text: str) -> None:
     """What fits one window gives what GLiNER gives, entity for entity."""
-    gliner: Any = GLiNER.from_pretrained(str(shipped.path()), local_files_only=True)
     expected = gliner.predict_entities(text, list(LABELS), threshold=0.3)
 
     result = read(embedded, text, threshold=0.3)
