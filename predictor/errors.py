@@ -9,6 +9,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def quote(value: str) -> str:
+    """A caller's word in a message: no more of it than a reader needs."""
+    return repr(_cut(value, 40))
+
+
+def _cut(value: str, most: int) -> str:
+    return value if len(value) <= most else value[: most - 1] + "…"
+
+
 class NerError(Exception):
     """The root of our errors: its text is for the caller and never for a log."""
 
@@ -44,7 +53,7 @@ class InvalidRequest(NerError):
     def __init__(self, reason: str, field: str | None = None, instance: int | None = None) -> None:
         self.reason, self.field, self.instance = reason, field, instance
         where = [] if instance is None else [f"instance {instance}"]
-        super().__init__(": ".join([*where, *([field] if field else []), reason]))
+        super().__init__(": ".join([*where, *([_cut(field, 80)] if field else []), reason]))
 
     def without_index(self) -> InvalidRequest:
         """The same for endpoints that take one text, where an index would puzzle."""
@@ -75,7 +84,7 @@ class UnknownModel(NotFound):
     """A model name that is not served here."""
 
     def __init__(self, name: str, known: str) -> None:
-        super().__init__(f"model {name!r} is not served here; the model is {known!r}")
+        super().__init__(f"model {quote(name)} is not served here; the model is {known!r}")
 
 
 class MethodNotAllowed(NerError):
@@ -123,6 +132,13 @@ class Unsupported(NerError):
     grpc = "UNIMPLEMENTED"
 
 
+class NoVersions(Unsupported):
+    """A version of the model was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("Model versioning not supported yet.")  # KServe's words, where it asks
+
+
 class NotServing(NerError):
     """The model is loading, or the server is about to stop."""
 
@@ -149,7 +165,14 @@ class DeadlineExceeded(NerError):
 
 
 class StartupError(Exception):
-    """The process cannot start; its text is the one line that the operator sees."""
+    """The process cannot start; its text is the one line that the operator sees.
+
+    Args:
+        reason: what is wrong; of a library's text of several lines the first is kept.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason.strip().partition("\n")[0])
 
 
 class BundleError(StartupError):

@@ -5,8 +5,9 @@ Plain ASGI, so that it sees what every route does and streams stay streams.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kserve
@@ -14,6 +15,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictor.context import RequestContext, open_request
@@ -26,6 +28,7 @@ from predictor.errors import (
     NotServing,
     TooLarge,
     Unsupported,
+    quote,
 )
 from predictor.logs import log_failure, log_request
 from predictor.metrics import count_request
@@ -43,6 +46,7 @@ _ROUTES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^/v[12](/|$)", "ops", "protocol"),
     )
 )
+_CLIENT_GONE = 499
 
 
 class Guard:
@@ -71,18 +75,37 @@ class Guard:
         }
         context = open_request(headers)
         context.protocol, context.endpoint = _classify(scope["path"])
-        status = 0
+        status, finished = 0, False
+        read = asyncio.Event()
+        task = asyncio.current_task()
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, finished
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._mark(MutableHeaders(scope=message), context)
+            else:
+                finished = not message.get("more_body", False)
             await send(message)
 
+        async def cancel_when_gone() -> None:
+            await read.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if task and not finished:
+                task.cancel()
+
+        watch = asyncio.ensure_future(cancel_when_gone())
         try:
-            self._check_length(headers.get("content-length", ""))
-            await self._app(scope, self._limited(receive), send_marked)
+            self._check_headers(headers)
+            await self._app(scope, self._limited(receive, read), send_marked)
+        except (ClientDisconnect, asyncio.CancelledError) as error:
+            # Nobody is left to answer; the status is for the log, in nginx's word for it.
+            status, context.error = _CLIENT_GONE, "cancelled"
+            if isinstance(error, asyncio.CancelledError) and not watch.done():
+                raise
         except Exception as error:
             failure = translate(error)
             context.error = failure.kind
@@ -90,6 +113,7 @@ class Guard:
                 raise
             await _send_error(failure, context, send_marked)
         finally:
+            watch.cancel()
             log_request(context, status, count_request(context, status))
 
     def _mark(self, headers: MutableHeaders, context: RequestContext) -> None:
@@ -98,12 +122,18 @@ class Guard:
         if self._draining():
             headers["connection"] = "close"
 
-    def _check_length(self, declared: str) -> None:
-        if declared.isdecimal() and int(declared) > self._max_body_bytes:
+    def _check_headers(self, headers: Mapping[str, str]) -> None:
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
             raise TooLarge(self._max_body_bytes)
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise InvalidRequest(
+                f"{quote(encoding)} is not taken; send the body as it is", field="content-encoding"
+            )
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Count a body that does not declare its length."""
+    def _limited(self, receive: Receive, read: asyncio.Event) -> Receive:
+        """Count a body that does not declare its length; say when it has been read."""
         seen = 0
 
         async def limited() -> Message:
@@ -112,6 +142,8 @@ class Guard:
             seen += len(message.get("body", b""))
             if seen > self._max_body_bytes:
                 raise TooLarge(self._max_body_bytes)
+            if not message.get("more_body", False):
+                read.set()
             return message
 
         return limited

@@ -59,8 +59,9 @@ def configure(level: str) -> None:
     logging.basicConfig(level=_FOREIGN_LEVEL, handlers=[handler], force=True)
     logging.getLogger(OURS).setLevel(level)
     # KServe configures these itself unless they have a handler. Its errors repeat, with
-    # the text of the exception, what our own line about the request says without it.
-    for name in ("kserve", "kserve.trace"):
+    # the text of the exception, what our own line about the request says without it. The form
+    # parser quotes what a caller sent.
+    for name in ("kserve", "kserve.trace", "python_multipart"):
         foreign = logging.getLogger(name)
         foreign.handlers = [handler]
         foreign.propagate = False

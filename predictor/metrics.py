@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Tally
 from collections.abc import Collection, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram, Info
@@ -44,10 +45,9 @@ class EntityLabels:
 
     def count(self, results: Sequence[Extraction]) -> None:
         """Add what was found to the metrics."""
-        for result in results:
-            for entity in result.entities:
-                label = entity.label if entity.label in self._known else "other"
-                ENTITIES.labels(label).inc()
+        found = Tally(entity.label for result in results for entity in result.entities)
+        for label, count in found.items():
+            ENTITIES.labels(label if label in self._known else "other").inc(count)
 
 
 def count_results(context: RequestContext, results: Sequence[Extraction]) -> None:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import kserve
 import numpy as np
 from google.protobuf.unknown_fields import UnknownFieldSet
 from kserve import InferOutput, InferRequest, InferResponse
-from kserve.protocol.infer_type import deserialize_bytes_tensor
 from kserve.utils.numpy_codec import to_np_dtype
 
-from predictor import metrics
+from predictor import metrics, tensors
 from predictor.batching import WorkQueue
 from predictor.context import current
 from predictor.errors import Internal, InvalidRequest, NerError, NotServing, Unsupported
 from predictor.extraction import Extraction, Query
 from predictor.logs import log_failure
-from predictor.protocol import INPUTS, OUTPUTS, Parser, Tensor, check_outputs, v1_answer, v2_answer
+from predictor.protocol import Parser, v1_answer
+from predictor.tensors import INPUTS, OUTPUTS, Tensor
 
 _DOUBLE_PARAM = 4
 """Triton's clients send floats as field 4 of a parameter, which KServe's protocol file lacks."""
@@ -104,9 +105,8 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         """Check a payload: a V1 object, or an `InferRequest` from REST or gRPC."""
         if not isinstance(payload, InferRequest):
             return Parsed(self._parser.v1(payload), None)
-        check_outputs([one.name for one in payload.request_outputs or ()])
-        tensors = [_tensor(one) for one in payload.inputs]
-        return Parsed(self._parser.v2(tensors, _parameters(payload.parameters)), payload)
+        given = [_tensor(one) for one in payload.inputs]
+        return Parsed(self._parser.v2(given, _parameters(payload.parameters)), payload)
 
     async def predict(self, payload: Parsed, headers: Mapping[str, str] | None = None) -> Answered:
         """Run the model on its own thread: the event loop stays free for health probes."""
@@ -128,7 +128,7 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         return InferResponse(
             response_id=request.id or current().request_id,
             model_name=self.name,
-            infer_outputs=[_output(one, request) for one in v2_answer(results, wanted)],
+            infer_outputs=[_output(one, request) for one in tensors.answer(results, wanted)],
             use_binary_outputs=bool(request.use_binary_outputs),
             requested_outputs=request.request_outputs,
         )
@@ -147,23 +147,14 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
 
 def _tensor(given: Any) -> Tensor:
     raw = given._raw_data
-    if raw is None:
-        return Tensor(given.name, given.datatype, list(given.shape), list(given.data or ()))
-    data: Sequence[Any] = ()
-    if given.datatype == "BYTES":
-        try:
-            data = deserialize_bytes_tensor(raw).tolist()
-        except struct.error:
-            raise InvalidRequest(
-                "the raw bytes do not hold elements with their lengths before them",
-                field=given.name,
-            ) from None
+    data = list(given.data or ()) if raw is None else raw
     return Tensor(given.name, given.datatype, list(given.shape), data)
 
 
 def _parameters(given: Any) -> dict[str, Any]:
     """V2 parameters as plain values, from JSON or protobuf."""
-    return {key: _parameter(key, value) for key, value in (given or {}).items()}
+    # One beyond any bound is enough to be refused: a map of a million takes a second to read.
+    return {key: _parameter(key, value) for key, value in islice((given or {}).items(), 100)}
 
 
 def _parameter(key: str, value: Any) -> Any:
@@ -178,9 +169,11 @@ def _parameter(key: str, value: Any) -> Any:
 
 
 def _output(tensor: Tensor, request: InferRequest) -> InferOutput:
-    data: Any = list(tensor.data)
+    output = InferOutput(tensor.name, tensor.shape, tensor.datatype, list(tensor.data))
     if not request.from_grpc or request.use_binary_outputs:
-        # KServe forgets the bytes of an empty list; of an empty array it does not. Over gRPC
-        # an array always travels as raw bytes, which a person with grpcurl cannot read.
-        data = np.array(data, dtype=to_np_dtype(tensor.datatype))
-    return InferOutput(name=tensor.name, shape=tensor.shape, datatype=tensor.datatype, data=data)
+        # KServe forgets the bytes of an empty list; of an empty array it does not.
+        output.data = np.array(tensor.data, dtype=to_np_dtype(tensor.datatype))
+    if request.from_grpc and request.use_binary_outputs:
+        # KServe would ask an array whether it is true, which numpy answers for one element.
+        output.set_data_from_numpy(output.data)
+    return output

@@ -11,20 +11,42 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from predictor import __version__
-from predictor.errors import TABLE
-from predictor.protocol import INPUTS, OUTPUTS
-from predictor.schemas import ErrorBody, InferBody, Options, PredictRequest, PredictResponse
+from predictor.errors import (
+    TABLE,
+    Busy,
+    DeadlineExceeded,
+    Internal,
+    InvalidRequest,
+    NerError,
+    NotFound,
+    NotServing,
+    TooLarge,
+)
+from predictor.forms import TYPES as FORM_TYPES
+from predictor.schemas import (
+    ErrorBody,
+    InferAnswer,
+    InferBody,
+    Options,
+    PredictRequest,
+    PredictResponse,
+)
+from predictor.tensors import INPUTS, OUTPUTS
 
 _REF = "#/components/schemas/{model}"
 _MODELS: tuple[type[BaseModel], ...] = (
     PredictRequest,
     PredictResponse,
     InferBody,
+    InferAnswer,
     Options,
     ErrorBody,
 )
 _GONE = (":explain", "/repository/", "/versions/")
 """Routes of KServe's that this server has no use for and answers with an error."""
+
+_WHILE_STOPPING = ("ready", ":predict", "/infer", "/predict", "/v1/models/{model_name}")
+"""Ends of addresses that answer 503 once the server is about to stop."""
 
 _DESCRIPTION = """Zero-shot named entity recognition with GLiNER behind KServe.
 
@@ -54,52 +76,85 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     schemas.update(definitions["$defs"])
     described["paths"] = {
-        path: {method: _with_errors(one) for method, one in methods.items()}
+        path: methods
         for path, methods in described["paths"].items()
         if not any(part in path for part in _GONE)
     }
-    for path, change in _changes().items():
-        described["paths"][path]["post"].update(change)
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            operation.update(_changes().get(path, {}))
+            operation["responses"] = {
+                "200": operation["responses"]["200"],
+                **_errors(path, method),
+            }
+            # KServe reads a version from the query too, only to say that there are none.
+            operation["parameters"] = [
+                one for one in operation.get("parameters", ()) if one["in"] == "path"
+            ]
     app.openapi_schema = described
     return described
 
 
-def _with_errors(operation: dict[str, Any]) -> dict[str, Any]:
-    responses = operation.setdefault("responses", {})
-    responses.pop("422", None)
-    for error in TABLE:
-        responses[str(error.http)] = {
+def _errors(path: str, method: str) -> dict[str, Any]:
+    """The errors that one operation can answer with."""
+    kinds: set[type[NerError]] = {Internal}
+    if method == "post":
+        kinds |= {InvalidRequest, TooLarge, Busy, DeadlineExceeded}
+    if "{model_name}" in path:
+        kinds.add(NotFound)
+    if path.endswith(_WHILE_STOPPING):
+        kinds.add(NotServing)
+    return {
+        str(error.http): {
             "description": (error.__doc__ or "").split("\n")[0],
             "content": {"application/json": {"schema": _ref("ErrorBody")}},
         }
-    return operation
+        for error in TABLE
+        if error in kinds
+    }
 
 
 def _changes() -> dict[str, dict[str, Any]]:
-    web: dict[str, Any] = {
+    """What FastAPI cannot know of an operation, by address."""
+    entity = {
         "type": "object",
-        "required": ["text"],
-        "additionalProperties": False,
+        "required": ["text", "start", "end", "score"],
         "properties": {
-            "text": {"type": "string"},
-            "labels": {
-                "description": "A list, a comma-separated string, or a preset's name.",
-                "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}],
-            },
-            "threshold": {"type": "number", "minimum": 0, "maximum": 1},
-            "thresholds": {"type": "object", "additionalProperties": {"type": "number"}},
-            "flat_ner": {"type": "boolean"},
-            "multi_label": {"type": "boolean"},
+            name: {"type": kind}
+            for name, kind in (
+                ("text", "string"),
+                ("label", "string"),
+                ("start", "integer"),
+                ("end", "integer"),
+                ("score", "number"),
+            )
         },
-        "example": {"text": _TEXT, "labels": "person, location, date"},
     }
-    api = {**web, "properties": {**web["properties"], "entity_type": web["properties"]["labels"]}}
-    entity = {"type": "object", "required": ["text", "start", "end", "score"]}
+    grouped = {"type": "object", "additionalProperties": {"type": "array", "items": entity}}
     return {
+        "/": {
+            "summary": "The page; for clients that do not ask for HTML, whether the server lives",
+            "responses": _answer(
+                {"type": "object", "properties": {"status": {"const": "alive"}}},
+                **{"text/html": {"type": "string"}},
+            ),
+        },
+        "/metrics": {
+            "summary": "Prometheus metrics",
+            "responses": {
+                "200": {
+                    "description": "Metrics as text.",
+                    "content": {
+                        "text/plain": {"schema": {"type": "string"}},
+                        "application/openmetrics-text": {"schema": {"type": "string"}},
+                    },
+                }
+            },
+        },
         "/v1/models/{model_name}:predict": {
             "summary": "Find entities (V1)",
             "requestBody": _body(_ref("PredictRequest")),
-            "responses": _with_answer(_ref("PredictResponse")),
+            "responses": _answer(_ref("PredictResponse")),
         },
         "/v2/models/{model_name}/infer": {
             "summary": "Find entities (V2, Open Inference Protocol)",
@@ -118,45 +173,22 @@ def _changes() -> dict[str, dict[str, Any]]:
                         ],
                         "parameters": {"labels": '["person", "location"]', "threshold": 0.5},
                     },
-                }
+                },
+                **{"application/octet-stream": _BINARY},
             ),
-            "responses": _with_answer(_ref("InferenceResponse")),
+            "responses": _answer(_ref("InferAnswer"), **{"application/octet-stream": _BINARY}),
         },
         "/predict": {
             "summary": "Find entities, grouped by label (JSON or form)",
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {"schema": web},
-                    "application/x-www-form-urlencoded": {
-                        "schema": {
-                            **web,
-                            "properties": {
-                                **web["properties"],
-                                "labels": {"type": "string"},
-                                "thresholds": {"type": "string", "description": "JSON"},
-                            },
-                        }
-                    },
-                },
-            },
-            "responses": _with_answer(
-                {
-                    "type": "object",
-                    "required": ["entities"],
-                    "properties": {
-                        "entities": {
-                            "type": "object",
-                            "additionalProperties": {"type": "array", "items": entity},
-                        }
-                    },
-                }
+            "requestBody": _web_body(),
+            "responses": _answer(
+                {"type": "object", "required": ["entities"], "properties": {"entities": grouped}}
             ),
         },
         "/api/v1/predict": {
-            "summary": "Find entities of one text",
-            "requestBody": _body({**api, "example": {"text": _TEXT, "entity_type": "person"}}),
-            "responses": _with_answer(
+            "summary": "Find entities of one text (JSON or form)",
+            "requestBody": _web_body("entity_type"),
+            "responses": _answer(
                 {
                     "type": "object",
                     "required": ["entities", "processing_time"],
@@ -170,13 +202,53 @@ def _changes() -> dict[str, dict[str, Any]]:
     }
 
 
-def _with_answer(schema: dict[str, Any]) -> dict[str, Any]:
-    answer = {"description": "What was found.", "content": {"application/json": {"schema": schema}}}
-    return {"200": answer, **_with_errors({})["responses"]}
+_BINARY = {
+    "type": "string",
+    "format": "binary",
+    "description": (
+        "JSON with raw tensors behind it; `inference-header-content-length` is the length of "
+        "the JSON part."
+    ),
+}
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+def _web_body(*more_names_of_labels: str) -> dict[str, Any]:
+    """The body of an endpoint for plain web clients, as JSON and as a form."""
+    labels = {
+        "description": "A list, a comma-separated string, or a preset's name.",
+        "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}],
+    }
+    properties: dict[str, Any] = {
+        "text": {"type": "string"},
+        **dict.fromkeys(("labels", *more_names_of_labels), labels),
+        "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+        "thresholds": {"type": "object", "additionalProperties": {"type": "number"}},
+        "flat_ner": {"type": "boolean"},
+        "multi_label": {"type": "boolean"},
+    }
+    schema = {
+        "type": "object",
+        "required": ["text"],
+        "additionalProperties": False,
+        "properties": properties,
+        "example": {"text": _TEXT, "labels": "person, location, date"},
+    }
+    as_json = {"type": "string", "description": "JSON"}
+    form = {**schema, "properties": {**properties, "thresholds": as_json}}
+    return _body(schema, **dict.fromkeys(FORM_TYPES, form))
+
+
+def _answer(schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    return {"200": {"description": "The answer.", "content": _content(schema, others)}}
+
+
+def _body(schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": _content(schema, others)}
+
+
+def _content(schema: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"application/json": schema, **others}
+    return {kind: {"schema": one} for kind, one in kinds.items()}
 
 
 def _ref(name: str) -> dict[str, Any]:

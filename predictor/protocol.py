@@ -6,79 +6,19 @@ the same message over V1, V2 and gRPC.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
-from predictor.errors import InvalidRequest
+from predictor import tensors
+from predictor.errors import InvalidRequest, quote
 from predictor.extraction import Extraction, Label, Query
 from predictor.presets import Preset
 from predictor.schemas import Instance, Options, PredictRequest, explain
 from predictor.settings import Settings
-
-
-class Tensor(NamedTuple):
-    """One V2 tensor; `data` is flat, BYTES elements are `str` or UTF-8 `bytes`."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    data: Sequence[Any]
-
-
-INPUTS: Mapping[str, str] = {
-    "text": "the texts",
-    "labels": "labels for all texts; not with the parameter `labels`",
-    "options": "for each text a JSON object with options of its own, as a V1 instance has them",
-}
-OUTPUTS: Mapping[str, str] = {
-    "entities": "BYTES",
-    "words": "INT32",
-    "windows": "INT32",
-    "row": "INT32",
-    "start": "INT32",
-    "end": "INT32",
-    "label": "BYTES",
-    "text": "BYTES",
-    "score": "FP32",
-}
-"""The output tensors and their datatypes. The first three hold an element a text, the others
-one an entity."""
-
-_JSON_PARAMETERS = ("labels", "thresholds")
-_PROTOCOL_PARAMETERS = ("binary_data_output", "binary_data", "binary_data_size")
-
-
-def load_json(body: bytes) -> Any:
-    """Parse a body.
-
-    Raises:
-        InvalidRequest: it is not JSON in UTF-8, nests too deep, or holds NaN.
-    """
-    if not body.strip():
-        raise InvalidRequest("the body is empty; send a JSON object")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-
-
-def check_content_type(given: str) -> None:
-    """Make sure that a body claims to be JSON; with any parameters, or without a claim.
-
-    Raises:
-        InvalidRequest: it claims to be something else.
-    """
-    kind = given.partition(";")[0].strip().lower()
-    if kind and not kind.endswith(("/json", "+json")) and kind != "application/octet-stream":
-        raise InvalidRequest(
-            f"the content type must be application/json, got {_short(kind)}; with curl add "
-            "-H 'Content-Type: application/json'"
-        )
+from predictor.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +43,26 @@ class Parser:
         """
         if not isinstance(payload, dict):
             raise InvalidRequest('the body must be a JSON object with "instances"')
+        if isinstance(given := payload.get("instances"), list):
+            self._check_texts(len(given))
         try:
             request = PredictRequest.model_validate(payload)
         except ValidationError as error:
             raise explain(error) from None
-        if len(request.instances) > self.settings.max_instances:
-            raise InvalidRequest(
-                f"{len(request.instances)} texts, at most {self.settings.max_instances} are "
-                "taken in one request; split it",
-                field="instances",
-            )
         shared = request.parameters or Options()
         return [self._query(index, one, shared) for index, one in enumerate(request.instances)]
 
-    def v2(self, tensors: Sequence[Tensor], parameters: Mapping[str, Any]) -> list[Query]:
+    def v2(self, given: Sequence[Tensor], parameters: Mapping[str, Any]) -> list[Query]:
         """Parse V2 inputs and parameters, REST or gRPC.
 
         Raises:
             InvalidRequest: what is wrong, in which input or parameter.
         """
-        columns = self._columns(tensors)
+        columns = self._columns(given)
         options = {
-            key: _from_parameter(key, value)
+            key: tensors.from_parameter(key, value)
             for key, value in parameters.items()
-            if key not in _PROTOCOL_PARAMETERS
+            if key not in tensors.PROTOCOL_PARAMETERS
         }
         if "labels" in columns:
             if "labels" in options:
@@ -134,7 +70,9 @@ class Parser:
                     "are given as an input and as a parameter; send one of them", field="labels"
                 )
             options["labels"] = columns["labels"]
-        rows = [_options_of(index, raw) for index, raw in enumerate(columns.get("options", ()))]
+        rows = [
+            tensors.options_of(index, raw) for index, raw in enumerate(columns.get("options", ()))
+        ]
         if rows and len(rows) != len(columns["text"]):
             raise InvalidRequest(
                 f"has {len(rows)} elements for {len(columns['text'])} texts; send one a text",
@@ -144,19 +82,27 @@ class Parser:
         instances = [{**row, "text": text} for row, text in zip(own, columns["text"], strict=True)]
         return self.v1({"instances": instances, "parameters": options})
 
-    def _columns(self, tensors: Sequence[Tensor]) -> dict[str, list[str]]:
-        columns: dict[str, list[str]] = {}
-        for tensor in tensors:
-            if tensor.name not in INPUTS:
-                raise InvalidRequest(
-                    f"unknown input; the inputs are {', '.join(INPUTS)}", field=tensor.name
-                )
-            if tensor.name in columns:
-                raise InvalidRequest("is given twice", field=tensor.name)
-            columns[tensor.name] = _strings(tensor)
-        if "text" not in columns:
-            raise InvalidRequest("is required: an input of datatype BYTES", field="text")
-        return columns
+    def _columns(self, given: Sequence[Tensor]) -> dict[str, list[str]]:
+        tensors.check_inputs((one.name, one.datatype) for one in given)
+        bounds = {"labels": (self.settings.max_labels, self._check_labels)}
+        others = (self.settings.max_instances, self._check_texts)
+        return {one.name: tensors.strings(one, *bounds.get(one.name, others)) for one in given}
+
+    def _check_texts(self, count: int) -> None:
+        if count > self.settings.max_instances:
+            raise InvalidRequest(
+                f"{count} texts, at most {self.settings.max_instances} are taken in one request; "
+                "split it",
+                field="instances",
+            )
+
+    def _check_labels(self, count: int) -> None:
+        if count > self.settings.max_labels:
+            raise InvalidRequest(
+                f"{count} labels, at most {self.settings.max_labels} are taken for one text; "
+                "split the request",
+                field="labels",
+            )
 
     def _query(self, index: int, one: str | Instance, shared: Options) -> Query:
         own = Instance(text=one) if isinstance(one, str) else one
@@ -186,7 +132,7 @@ class Parser:
         # Thresholds for all texts may name labels that only some texts ask for.
         for name in {**(own.thresholds or {}), **({} if own.labels else shared.thresholds or {})}:
             if name not in prompts:
-                raise InvalidRequest(f"{name!r} is not one of the labels", field="thresholds")
+                raise InvalidRequest(f"{quote(name)} is not one of the labels", field="thresholds")
         return tuple(
             Label(name, prompt, single.get(name, threshold)) for name, prompt in prompts.items()
         )
@@ -199,6 +145,8 @@ class Parser:
 
     def _prompts(self, labels: Any) -> dict[str, str]:
         """Labels in any of their forms, as names with the prompts that the model reads."""
+        if isinstance(labels, (list, dict)):
+            self._check_labels(len(labels))
         match labels:
             case None:
                 raise InvalidRequest(
@@ -209,7 +157,7 @@ class Parser:
             case str():
                 if labels not in self.presets:
                     raise InvalidRequest(
-                        f"{_short(labels)} is not a preset; the presets are "
+                        f"{quote(labels)} is not a preset; the presets are "
                         f"{', '.join(self.presets)}. For one label send a list of one",
                         field="labels",
                     )
@@ -225,17 +173,11 @@ class Parser:
                 )
         if not pairs:
             raise InvalidRequest("must not be empty", field="labels")
-        if len(pairs) > self.settings.max_labels:
-            raise InvalidRequest(
-                f"{len(pairs)} labels, at most {self.settings.max_labels} are taken for one "
-                "text; split the request",
-                field="labels",
-            )
         prompts: dict[str, str] = {}
         for index, (name, description) in enumerate(pairs):
             self._check_label(index, name, description)
             if name in prompts:
-                raise InvalidRequest(f"{_short(name)} stands there twice", field="labels")
+                raise InvalidRequest(f"{quote(name)} stands there twice", field="labels")
             prompts[name] = description or name
         if len(set(prompts.values())) < len(prompts):
             raise InvalidRequest(
@@ -270,120 +212,18 @@ class Parser:
 
 def v1_answer(results: Sequence[Extraction]) -> dict[str, Any]:
     """The V1 body for results in the order asked."""
-    return {"predictions": [asdict(result) for result in results]}
-
-
-def v2_answer(results: Sequence[Extraction], wanted: Sequence[str]) -> list[Tensor]:
-    """The V2 output tensors.
-
-    Args:
-        results: one for each text, in the order asked.
-        wanted: names out of `OUTPUTS`; none asks for `entities`.
-    """
-    found = [(row, one) for row, result in enumerate(results) for one in result.entities]
-    columns: dict[str, list[Any]] = {
-        "entities": [
-            json.dumps([asdict(one) for one in result.entities], ensure_ascii=False)
+    return {
+        "predictions": [
+            {
+                "entities": [tensors.entity_row(one) for one in result.entities],
+                "words": result.words,
+                "windows": result.windows,
+            }
             for result in results
-        ],
-        "words": [result.words for result in results],
-        "windows": [result.windows for result in results],
-        "row": [row for row, _ in found],
-        "start": [one.start for _, one in found],
-        "end": [one.end for _, one in found],
-        "label": [one.label for _, one in found],
-        "text": [one.text for _, one in found],
-        "score": [one.score for _, one in found],
+        ]
     }
-    return [
-        Tensor(name, OUTPUTS[name], [len(columns[name])], columns[name])
-        for name in (wanted or ["entities"])
-    ]
-
-
-def check_outputs(wanted: Sequence[str]) -> None:
-    """Refuse outputs that do not exist, before any work is done.
-
-    Raises:
-        InvalidRequest: names the output and those there are.
-    """
-    for index, name in enumerate(wanted):
-        if name not in OUTPUTS:
-            raise InvalidRequest(
-                f"unknown output; the outputs are {', '.join(OUTPUTS)}", field=name
-            )
-        if name in wanted[:index]:
-            raise InvalidRequest("is asked for twice", field=name)
-
-
-def _strings(tensor: Tensor) -> list[str]:
-    """A BYTES tensor's elements as text."""
-    if tensor.datatype != "BYTES":
-        raise InvalidRequest(
-            f"must have the datatype BYTES, got {_short(tensor.datatype)}", field=tensor.name
-        )
-    count = len(tensor.data)
-    # [N] is ours; [N, 1] and [1, N] are what some clients make of a list.
-    wide = [size for size in tensor.shape if size != 1]
-    if not tensor.shape or len(wide) > 1 or (wide or [1]) != [count]:
-        raise InvalidRequest(
-            f"has the shape {tensor.shape} for {count} elements; it must be [{count}]",
-            field=tensor.name,
-        )
-    if not count and tensor.name != "text":  # no texts are refused as V1 refuses them
-        raise InvalidRequest("must not be empty", field=tensor.name)
-    return [_text(tensor.name, index, element) for index, element in enumerate(tensor.data)]
-
-
-def _text(name: str, index: int, element: Any) -> str:
-    # Rows of these two belong to a text each.
-    instance = index if name in ("text", "options") else None
-    if isinstance(element, bytes):
-        try:
-            return element.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"is not valid UTF-8 at byte {error.start}", field=name, instance=instance
-            ) from None
-    if not isinstance(element, str):
-        raise InvalidRequest("must be a string", field=name, instance=instance)
-    return element
-
-
-def _options_of(index: int, raw: str) -> dict[str, Any]:
-    try:
-        value = load_json(raw.encode())
-    except InvalidRequest:
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidRequest("must be a JSON object", field="options", instance=index)
-    if "text" in value:
-        raise InvalidRequest(
-            "unknown field; the text stands in the input text", field="text", instance=index
-        )
-    return value
-
-
-def _from_parameter(key: str, value: Any) -> Any:
-    """A V2 parameter, which is a scalar, as the V1 field of that name."""
-    if key in _JSON_PARAMETERS and isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            return orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"is not valid JSON: {error}", field=key) from None
-    if key == "threshold" and isinstance(value, str):
-        # gRPC parameters have no floating point: a threshold travels as text.
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _first(*values: Any) -> Any:
     """The first that is not None; the last whatever it is."""
     return next((value for value in values if value is not None), None)
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:39] + "…")

@@ -17,12 +17,13 @@ from kserve.protocol.dataplane import DataPlane
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from predictor import __version__, infer_body, openapi
-from predictor.errors import InvalidRequest
+from predictor import __version__, forms, infer_body, openapi
+from predictor.cloudevents import media_type
+from predictor.errors import InvalidRequest, MethodNotAllowed, NoVersions
 from predictor.guard import Guard, reraise
+from predictor.json_body import check_content_type, load_json
 from predictor.model import GlinerModel
 from predictor.presets import Preset
-from predictor.protocol import check_content_type, load_json
 from predictor.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
@@ -149,34 +150,28 @@ class _Fresh(StaticFiles):
 
 async def _fields(request: Request) -> dict[str, Any]:
     """The fields of a form or of a JSON object."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        form = await request.form()
-        return {name: _from_form(name, value) for name, value in form.items()}
+    kind = media_type(request.headers)
+    body = await request.body()
+    if kind in forms.TYPES:
+        return forms.read(body, request.headers["content-type"])
     check_content_type(kind)
-    fields = load_json(await request.body())
+    fields = load_json(body)
     if not isinstance(fields, dict):
         raise InvalidRequest('the body must be a JSON object with "text"')
     return fields
 
 
-def _from_form(name: str, value: Any) -> Any:
-    """A form's field, which is always text, as what it stands for."""
-    if not isinstance(value, str):
-        raise InvalidRequest("must be text, not a file", field=name)
-    if name == "threshold":
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    if name in ("flat_ner", "multi_label"):
-        return {"true": True, "false": False}.get(value.lower(), value)
-    if name == "thresholds":
-        return load_json(value.encode())
-    return value
-
-
 def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
+    @app.get("/v1/models/{model_name}:{verb}", include_in_schema=False)
+    async def verb() -> None:
+        # KServe would take the verb for a part of the model's name and answer 404.
+        raise MethodNotAllowed("POST")
+
+    @app.post("/v2/models/{model_name}/versions/{version}/infer", include_in_schema=False)
+    async def infer_version() -> None:
+        # KServe would first read the body, with all that `infer_body` keeps out.
+        raise NoVersions
+
     @app.post("/v2/models/{model_name}/infer", tags=["V2"])
     async def infer(model_name: str, request: Request) -> Response:
         # KServe's own route lets pydantic coerce types and drop unknown fields, and answers
@@ -197,7 +192,16 @@ def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
 
 def _install_docs(app: FastAPI) -> None:
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
-    app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")))
+    assets = Path(str(files("fastapi_offline") / "static"))
+    redoc_script = (assets / "redoc.standalone.js").read_text("utf-8")
+    # ReDoc would show a logo from its makers' host, Swagger a badge from a validator's.
+    redoc_script = redoc_script.replace("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,")
+
+    @app.get(f"{_ASSETS}/redoc.standalone.js", include_in_schema=False)
+    async def script() -> Response:
+        return Response(redoc_script, media_type="text/javascript")
+
+    app.mount(_ASSETS, StaticFiles(directory=assets))
     options: dict[str, Any] = {"openapi_url": "/api/openapi.json", "title": "gliner-kserve"}
 
     @app.get("/api/openapi.json", include_in_schema=False)
@@ -212,6 +216,7 @@ def _install_docs(app: FastAPI) -> None:
                 swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
                 swagger_css_url=f"{_ASSETS}/swagger-ui.css",
                 swagger_favicon_url="data:,",
+                swagger_ui_parameters={"validatorUrl": None},
             )
         )
 

@@ -7,19 +7,27 @@ labels mean, are checked in `protocol`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
+    FailFast,
     Field,
     Tag,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from predictor.errors import InvalidRequest
+
+# Validation runs on the event loop and pydantic collects every mistake it finds: a body of
+# millions of them would hold up the health probes for a minute. Hence `FailFast` on lists,
+# the first unknown field ends it, and lengths have bounds.
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -45,8 +53,33 @@ Labels = Annotated[
 ]
 
 
+_MOST_THRESHOLDS = 1_000
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > _MOST_THRESHOLDS:
+        raise PydanticCustomError("too_many", f"must have at most {_MOST_THRESHOLDS} entries")
+    return value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_fields(cls, value: Any) -> Any:
+        """Name the first unknown field before any other mistake: it is often a misspelt one
+        that is then missing."""
+        if isinstance(value, dict):
+            for name in value:
+                if name not in cls.model_fields:
+                    known = ", ".join(sorted(cls.model_fields))
+                    raise PydanticCustomError(
+                        "unknown_field",
+                        "unknown field; the fields here are {known}",
+                        {"name": name, "known": known},
+                    )
+        return value
 
 
 class Options(_Strict):
@@ -57,7 +90,7 @@ class Options(_Strict):
     threshold: Score | None = Field(
         None, description="An entity's score must be above this, 0 to 1."
     )
-    thresholds: dict[str, Score] | None = Field(
+    thresholds: Annotated[dict[str, Score] | None, BeforeValidator(_few)] = Field(
         None, description="A threshold for single labels, by label."
     )
     flat_ner: bool | None = Field(None, description="false allows entities inside entities.")
@@ -81,11 +114,14 @@ def _kind_of_instance(value: Any) -> str | None:
 class PredictRequest(_Strict):
     """The body of `POST /v1/models/{model_name}:predict`."""
 
-    instances: list[
-        Annotated[
-            Annotated[str, Tag("text")] | Annotated[Instance, Tag("object")],
-            Discriminator(_kind_of_instance),
-        ]
+    instances: Annotated[
+        list[
+            Annotated[
+                Annotated[str, Tag("text")] | Annotated[Instance, Tag("object")],
+                Discriminator(_kind_of_instance),
+            ]
+        ],
+        FailFast(),
     ] = Field(min_length=1)
     parameters: Options | None = Field(None, description="Options for all texts.")
 
@@ -101,13 +137,32 @@ class PredictRequest(_Strict):
     )
 
 
+class InputParameters(_Strict):
+    """What may be said of a V2 input."""
+
+    binary_data_size: int | None = Field(
+        None, ge=0, description="Bytes of this input behind the JSON part, in place of data."
+    )
+    content_type: Literal["str"] | None = Field(
+        None, description="MLServer's clients say here that BYTES are text."
+    )
+
+
+class OutputParameters(_Strict):
+    """How a V2 output is wanted."""
+
+    binary_data: bool | None = Field(
+        None, description="true sends the output as raw bytes behind the JSON part."
+    )
+
+
 class TensorIn(_Strict):
     """One input of a V2 request."""
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[int], FailFast()] = Field(max_length=8)
     datatype: str
-    parameters: dict[str, Any] | None = None
+    parameters: InputParameters | None = None
     data: list[Any] | None = None
 
 
@@ -115,16 +170,17 @@ class OutputWanted(_Strict):
     """One output that a V2 request asks for."""
 
     name: str
-    parameters: dict[str, Any] | None = None
+    parameters: OutputParameters | None = None
 
 
 class InferBody(_Strict):
     """The JSON part of `POST /v2/models/{model_name}/infer`."""
 
     id: str | None = None
+    model_name: str | None = Field(None, description="As in the address; KServe's client says it.")
     parameters: dict[str, Any] | None = None
-    inputs: list[TensorIn]
-    outputs: list[OutputWanted] | None = None
+    inputs: Annotated[list[TensorIn], FailFast()] = Field(max_length=100)
+    outputs: list[OutputWanted] | None = Field(None, max_length=100)
 
 
 class EntityOut(BaseModel):
@@ -151,6 +207,25 @@ class PredictResponse(BaseModel):
     predictions: list[Prediction]
 
 
+class TensorOut(BaseModel):
+    """One output of a V2 answer: with data, or with raw bytes behind the JSON part."""
+
+    name: str
+    shape: list[int]
+    datatype: Literal["BYTES", "INT32", "FP32"]
+    data: list[str | int | float] | None = None
+    parameters: InputParameters | None = None
+
+
+class InferAnswer(BaseModel):
+    """The answer to a V2 request, its outputs in the order asked."""
+
+    id: str
+    model_name: str
+    model_version: None = None
+    outputs: list[TensorOut]
+
+
 class ErrorBody(BaseModel):
     """What every error looks like."""
 
@@ -161,17 +236,13 @@ class ErrorBody(BaseModel):
 
 def explain(error: ValidationError) -> InvalidRequest:
     """Say in one line what the first thing wrong with a request is."""
-    # An unknown field is often a misspelt one that is then missing: say the cause first.
-    errors = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    first = errors[0]
-    instance, path = _where(first["loc"])
+    first = error.errors()[0]
     kind, value, bounds = first["type"], first.get("input"), first.get("ctx", {})
+    unknown = (bounds["name"],) if kind == "unknown_field" else ()
+    instance, path = _where((*first["loc"], *unknown))
     match kind:
         case "missing":
             reason = "is required"
-        case "extra_forbidden":
-            known = ", ".join(_fields_beside(first["loc"]))
-            reason = f"unknown field; the fields here are {known}"
         case "union_tag_not_found" | "union_tag_invalid":
             reason = f"must be a string or an object with a text, got {_name(value)}"
         case "greater_than_equal":
@@ -182,6 +253,10 @@ def explain(error: ValidationError) -> InvalidRequest:
             reason = "must be a finite number"
         case "too_short":
             reason = "must not be empty"
+        case "too_long":
+            reason = f"must have at most {bounds['max_length']} elements"
+        case "literal_error":
+            reason = f"must be {bounds['expected']}"
         case "model_type" | "model_attributes_type" | "dict_type":
             reason = f"must be an object, got {_name(value)}"
         case _ if kind in _TYPES:
@@ -212,20 +287,6 @@ def _where(loc: Iterable[int | str]) -> tuple[int | None, list[str]]:
     elif path and path[0] == "parameters" and len(path) > 1:
         path = path[1:]
     return instance, [str(part) for part in path]
-
-
-def _fields_beside(loc: tuple[int | str, ...]) -> list[str]:
-    parent: type[BaseModel] = PredictRequest
-    match loc[:-1]:
-        case ("instances", _, _):
-            parent = Instance
-        case ("parameters",):
-            parent = Options
-        case ("inputs", _):
-            parent = TensorIn
-        case ("outputs", _):
-            parent = OutputWanted
-    return sorted(parent.model_fields)
 
 
 def _name(value: Any) -> str:

@@ -1,7 +1,8 @@
-"""KServe's server with what it lacks: one error form, request ids, limits and a drain.
+"""KServe's server with what it lacks: our routes, and a drain before it stops.
 
-KServe's `ModelServer` is kept whole; its REST and gRPC halves are subclassed where they offer
-a method to override. What each override is for stands beside it.
+`ModelServer`, its REST half here, its gRPC half in `grpc_server` and its data plane in
+`dataplane` are subclassed where they offer a method to override. What each override is for
+stands beside it.
 """
 
 from __future__ import annotations
@@ -12,110 +13,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 
-import grpc
-import kserve
 from fastapi import FastAPI
-from grpc import aio
-from grpc_interceptor.server import AsyncServerInterceptor
 from kserve import model_server
 from kserve.model_server import ModelServer
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as services
-from kserve.protocol.grpc.server import GRPCServer
-from kserve.protocol.grpc.servicer import InferenceServicer
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 
-from predictor import __version__, metrics, protocol
-from predictor.context import open_request
-from predictor.errors import (
-    Forbidden,
-    InvalidRequest,
-    NotServing,
-    StartupError,
-    UnknownModel,
-)
-from predictor.guard import translate
-from predictor.logs import OURS, log_request
+from predictor.dataplane import ClosedRepository, GlinerDataPlane
+from predictor.errors import StartupError
+from predictor.grpc_server import GrpcServer
+from predictor.logs import OURS
 from predictor.model import GlinerModel
 
 log = logging.getLogger(OURS)
-
-_CLOSED = (
-    "loading and unloading models over the network is shut on this server; "
-    "change the InferenceService instead"
-)
-
-
-class ClosedRepository(ModelRepositoryExtension):  # type: ignore[misc]
-    """Refuses to load and unload: KServe would let any caller remove the model for good."""
-
-    async def load(self, model_name: str) -> None:
-        """Refuse."""
-        raise Forbidden(_CLOSED)
-
-    async def unload(self, model_name: str) -> None:
-        """Refuse."""
-        raise Forbidden(_CLOSED)
-
-
-class GlinerDataPlane(DataPlane):  # type: ignore[misc]
-    """KServe's data plane with strict JSON and our errors.
-
-    Args:
-        model_registry: KServe's registry.
-        model: the one model that is served.
-    """
-
-    def __init__(self, model_registry: kserve.ModelRepository, model: GlinerModel) -> None:
-        super().__init__(model_registry)
-        self._server_name = "gliner-kserve"
-        self._server_version = __version__
-        self._model = model
-
-    def metadata(self) -> dict[str, Any]:
-        """The server's name and version; no extensions, for the repository is shut."""
-        return {**super().metadata(), "extensions": []}
-
-    def get_model_from_registry(self, name: str) -> Any:
-        """The model, whatever the state of the server.
-
-        Raises:
-            UnknownModel: another name.
-        """
-        if name != self._model.name:
-            raise UnknownModel(name, self._model.name)
-        return self._model
-
-    async def get_model(self, name: str) -> Any:
-        """As above. KServe would load a model that is not ready, here in mid-drain."""
-        return self.get_model_from_registry(name)
-
-    async def model_ready(
-        self, model_name: str, disable_predictor_health_check: bool = False
-    ) -> bool:
-        """Whether predictions are taken.
-
-        Raises:
-            UnknownModel: another name.
-            NotServing: the server is stopping.
-        """
-        ready = bool(self.get_model_from_registry(model_name).ready)
-        if not ready and disable_predictor_health_check:  # asked before a prediction
-            raise NotServing
-        return ready
-
-    def decode(
-        self, body: Any, headers: Any, protocol_version: str = "v1", model_name: str | None = None
-    ) -> Any:
-        """Parse a V1 body as JSON whatever parameters its content type has."""
-        if not isinstance(body, bytes) or "ce-type" in (headers or {}):  # a CloudEvent
-            return super().decode(body, headers, protocol_version, model_name)
-        protocol.check_content_type((headers or {}).get("content-type", ""))
-        return self.decode_cloudevent(protocol.load_json(body))
 
 
 class RestServer(RESTServer):  # type: ignore[misc]
@@ -145,76 +57,6 @@ class RestServer(RESTServer):  # type: ignore[misc]
     def uvicorn(self) -> Any:
         """The uvicorn server, for its signal handler and its exit flag."""
         return self._server
-
-
-class Servicer(InferenceServicer):  # type: ignore[misc]
-    """KServe's gRPC service, with V2 REST's checks before protobuf is taken apart."""
-
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Answer one inference request."""
-        self._data_plane.get_model_from_registry(request.model_name)
-        for tensor in request.inputs:
-            if tensor.datatype != "BYTES":
-                raise InvalidRequest(
-                    f"must have the datatype BYTES, got {tensor.datatype[:40]!r}",
-                    field=tensor.name,
-                )
-        try:
-            return await super().ModelInfer(request, context)
-        except kserve.errors.InvalidInput as error:
-            raise InvalidRequest(error.reason) from None
-
-
-class Edge(AsyncServerInterceptor):
-    """The outermost layer of a gRPC call: context, error form, metrics and the log line."""
-
-    async def intercept(self, method: Any, request: Any, context: Any, method_name: str) -> Any:
-        """Run one call."""
-        headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
-        opened = open_request(headers, timeout=context.time_remaining())
-        opened.protocol, opened.endpoint = "grpc", method_name.rpartition("/")[2]
-        if opened.endpoint != "ModelInfer":
-            opened.protocol = "ops"
-        status = "OK"
-        try:
-            await context.send_initial_metadata((("x-request-id", opened.request_id),))
-            return await method(request, context)
-        except asyncio.CancelledError:
-            status = opened.error = "CANCELLED"
-            raise
-        except Exception as error:  # noqa: BLE001 -- nothing is behind this to catch it
-            ours = translate(error)
-            status, opened.error = ours.grpc, ours.kind
-            if ours.retry_after:
-                context.set_trailing_metadata((("retry-after", str(ours.retry_after)),))
-            await context.abort(grpc.StatusCode[ours.grpc], str(ours))
-        finally:
-            log_request(opened, status, metrics.count_request(opened, status))
-
-
-class GrpcServer(GRPCServer):  # type: ignore[misc]
-    """KServe's gRPC server with our service and interceptor, and a limit on messages."""
-
-    def __init__(self, *args: Any, max_message_bytes: int, **kwargs: Any) -> None:
-        super().__init__(*args, kwargs={}, **kwargs)
-        self._max_message_bytes = max_message_bytes
-
-    async def start(self, max_workers: int) -> None:
-        """Serve until stopped."""
-        self._server = aio.server(
-            futures.ThreadPoolExecutor(max_workers=max_workers),
-            interceptors=(Edge(),),
-            options=[
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-            ],
-        )
-        services.add_GRPCInferenceServiceServicer_to_server(
-            Servicer(self._data_plane, self._model_repository_extension), self._server
-        )
-        self._server.add_insecure_port(f"[::]:{self._port}")
-        await self._server.start()
-        await self._server.wait_for_termination()
 
 
 class Server(ModelServer):  # type: ignore[misc]
@@ -271,7 +113,6 @@ class Server(ModelServer):  # type: ignore[misc]
                 self.grpc_port,
                 self.dataplane,
                 self.model_repository_extension,
-                grace_period=self._drain_seconds,
                 max_message_bytes=self._max_message_bytes,
             )
             self.servers.append(self._grpc_server.start(self.max_threads))
@@ -281,12 +122,12 @@ class Server(ModelServer):  # type: ignore[misc]
         self._loop = asyncio.get_running_loop()
         await super()._serve()
         if self._stopping:
-            await self._stopping
+            await asyncio.wait([self._stopping])
 
     def _on_signal(self, signum: int, _frame: object) -> None:
         if self._model.draining:  # a second signal: somebody is impatient
-            self._rest_server.uvicorn.force_exit = True
-            self._rest_server.uvicorn.should_exit = True
+            if self._stopping:
+                self._loop.call_soon_threadsafe(self._stopping.cancel)
             return
         self._model.stop()
         log.info(
@@ -302,7 +143,12 @@ class Server(ModelServer):  # type: ignore[misc]
 
     async def _drain(self) -> None:
         started = time.monotonic()
-        finished = await self._model.queue.drained(self._drain_seconds)
+        try:
+            finished = await self._model.queue.drained(self._drain_seconds)
+        except asyncio.CancelledError:  # by a second signal
+            finished = False
+        # What is still at work has had its time: it gets no more from uvicorn and gRPC.
+        self._rest_server.uvicorn.force_exit = not finished
         self._rest_server.uvicorn.should_exit = True
         if self.enable_grpc:
             await self._grpc_server.stop()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,12 @@ class TorchEngine:
                 map_location=device,
                 dtype=None if precision == "fp32" else _DTYPES[precision],
             )
+        except UnpicklingError as error:
+            # torch's own text explains how to run the code all the same.
+            raise BundleError(
+                f"{folder}: the pickled weights hold more than tensors, which is not trusted; "
+                "save them as safetensors where they come from"
+            ) from error
         except Exception as error:  # GLiNER, transformers and safetensors raise all sorts
             raise BundleError(f"{folder}: cannot load: {type(error).__name__}: {error}") from error
         model.eval()

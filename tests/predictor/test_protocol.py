@@ -11,8 +11,10 @@ import pytest
 from predictor import presets
 from predictor.errors import InvalidRequest
 from predictor.extraction import Entity, Extraction, Query
-from predictor.protocol import Parser, Tensor, check_outputs, load_json, v1_answer, v2_answer
+from predictor.json_body import load_json
+from predictor.protocol import Parser, v1_answer
 from predictor.settings import Settings
+from predictor.tensors import Tensor, answer, check_outputs
 
 
 def parser(**settings: Any) -> Parser:
@@ -127,11 +129,11 @@ def test_v2_columns() -> None:
     entity = Entity("Ada", "person", 2, 5, 0.75)
     results = [Extraction((), 0, 0), Extraction((entity,), 3, 1)]
 
-    answer = v2_answer(results, ["row", "start", "end", "label", "text", "score", "words"])
+    columns = answer(results, ["row", "start", "end", "label", "text", "score", "words"])
 
-    assert [one.data for one in answer] == [[1], [2], [5], ["person"], ["Ada"], [0.75], [0, 3]]
-    assert answer[0].shape == [1]
-    assert [one.datatype for one in answer][3:6] == ["BYTES", "BYTES", "FP32"]
+    assert [one.data for one in columns] == [[1], [2], [5], ["person"], ["Ada"], [0.75], [0, 3]]
+    assert columns[0].shape == [1]
+    assert [one.datatype for one in columns][3:6] == ["BYTES", "BYTES", "FP32"]
 
 
 def test_v1_answer() -> None:

@@ -1,0 +1,110 @@
+"""The gRPC half: KServe's service with our checks, error form, metrics and log line."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent import futures
+from typing import Any
+
+import grpc
+import kserve
+from grpc import aio
+from grpc_interceptor.server import AsyncServerInterceptor
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as services
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from predictor import infer_body, metrics
+from predictor.context import open_request
+from predictor.errors import InvalidRequest, NoVersions
+from predictor.guard import translate
+from predictor.logs import log_request
+
+_LAST_SECONDS = 1.0
+
+
+class Servicer(InferenceServicer):  # type: ignore[misc]
+    """KServe's gRPC service, with V2 REST's checks before protobuf is taken apart."""
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Answer one inference request."""
+        _refuse_version(request.model_version)
+        await self._data_plane.model_ready(request.model_name, True)
+        infer_body.check_message(request)
+        try:
+            return await super().ModelInfer(request, context)
+        except kserve.errors.InvalidInput as error:
+            raise InvalidRequest(error.reason) from None
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Say whether the model takes predictions."""
+        _refuse_version(request.version)
+        return await super().ModelReady(request, context)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Say what the model takes and gives."""
+        _refuse_version(request.version)
+        return await super().ModelMetadata(request, context)
+
+
+def _refuse_version(version: str) -> None:
+    if version:
+        raise NoVersions
+
+
+class Edge(AsyncServerInterceptor):
+    """The outermost layer of a gRPC call: context, error form, metrics and the log line."""
+
+    async def intercept(self, method: Any, request: Any, context: Any, method_name: str) -> Any:
+        """Run one call."""
+        headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+        opened = open_request(headers, timeout=context.time_remaining())
+        opened.protocol, opened.endpoint = "grpc", method_name.rpartition("/")[2]
+        if opened.endpoint != "ModelInfer":
+            opened.protocol = "ops"
+        status = "OK"
+        try:
+            await context.send_initial_metadata((("x-request-id", opened.request_id),))
+            return await method(request, context)
+        except asyncio.CancelledError:
+            status = opened.error = "CANCELLED"
+            raise
+        except Exception as error:  # noqa: BLE001 -- nothing is behind this to catch it
+            ours = translate(error)
+            status, opened.error = ours.grpc, ours.kind
+            if ours.retry_after:
+                context.set_trailing_metadata((("retry-after", str(ours.retry_after)),))
+            await context.abort(grpc.StatusCode[ours.grpc], str(ours))
+        finally:
+            log_request(opened, status, metrics.count_request(opened, status))
+
+
+class GrpcServer(GRPCServer):  # type: ignore[misc]
+    """KServe's gRPC server with our service and interceptor, and a limit on messages."""
+
+    def __init__(self, *args: Any, max_message_bytes: int, **kwargs: Any) -> None:
+        super().__init__(*args, kwargs={}, **kwargs)
+        self._max_message_bytes = max_message_bytes
+
+    async def start(self, max_workers: int) -> None:
+        """Serve until stopped."""
+        self._server = aio.server(
+            futures.ThreadPoolExecutor(max_workers=max_workers),
+            interceptors=(Edge(),),
+            options=[
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+            ],
+        )
+        services.add_GRPCInferenceServiceServicer_to_server(
+            Servicer(self._data_plane, self._model_repository_extension), self._server
+        )
+        self._server.add_insecure_port(f"[::]:{self._port}")
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+    async def stop(self, sig: int | None = None) -> None:
+        """Stop once the queue has drained: what is left are answers on their way."""
+        server: Any = self._server
+        if server:  # a signal may come before it has started
+            await server.stop(grace=_LAST_SECONDS)
