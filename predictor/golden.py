@@ -105,13 +105,7 @@ def _answers(
 
 
 def _row(entity: Entity) -> dict[str, Any]:
-    return {
-        "text": entity.text,
-        "label": entity.label,
-        "start": entity.start,
-        "end": entity.end,
-        "score": round(entity.score, 4),
-    }
+    return {**entity.row(), "score": round(entity.score, 4)}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[int, int, str]:

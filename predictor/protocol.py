@@ -215,7 +215,7 @@ def v1_answer(results: Sequence[Extraction]) -> dict[str, Any]:
     return {
         "predictions": [
             {
-                "entities": [tensors.entity_row(one) for one in result.entities],
+                "entities": [one.row() for one in result.entities],
                 "words": result.words,
                 "windows": result.windows,
             }

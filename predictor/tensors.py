@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from predictor.errors import InvalidRequest, quote
-from predictor.extraction import Entity, Extraction
+from predictor.extraction import Extraction
 from predictor.json_body import load_json
 
 
@@ -45,18 +45,6 @@ _JSON_PARAMETERS = ("labels", "thresholds")
 PROTOCOL_PARAMETERS = ("binary_data_output", "binary_data", "binary_data_size")
 
 
-def entity_row(entity: Entity) -> dict[str, Any]:
-    """An entity as JSON shows it, in V1 and in V2."""
-    # `dataclasses.asdict` takes seconds for the many entities that a low threshold finds.
-    return {
-        "text": entity.text,
-        "label": entity.label,
-        "start": entity.start,
-        "end": entity.end,
-        "score": entity.score,
-    }
-
-
 def answer(results: Sequence[Extraction], wanted: Sequence[str]) -> list[Tensor]:
     """The V2 output tensors.
 
@@ -67,8 +55,7 @@ def answer(results: Sequence[Extraction], wanted: Sequence[str]) -> list[Tensor]
     found = [(row, one) for row, result in enumerate(results) for one in result.entities]
     columns: dict[str, list[Any]] = {
         "entities": [
-            orjson.dumps([entity_row(one) for one in result.entities]).decode()
-            for result in results
+            orjson.dumps([one.row() for one in result.entities]).decode() for result in results
         ],
         "words": [result.words for result in results],
         "windows": [result.windows for result in results],

@@ -40,6 +40,7 @@ def test_once_shows_entities() -> None:
     for entity, label in (
         ("Marie Curie", "person"),
         ("Warsaw", "location"),
+        ("Microsoft", "company"),
         ("Nairobi", "location"),
     ):
         assert re.search(rf"^{entity} +{label} +[01]\.\d\d *$", output, re.MULTILINE), output
