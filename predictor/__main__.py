@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from predictor.extraction import Extractor, Label, Query
 from predictor.settings import Settings
 
 if TYPE_CHECKING:
-    from predictor.engines.torch import TorchEngine
+    from predictor.routes import Site
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,12 +160,12 @@ def _options(arguments: Sequence[str], settings: Settings) -> argparse.Namespace
 
 def _site(
     settings: Settings,
-    known: Any,
+    known: Mapping[str, presets.Preset],
     extractor: Extractor,
     found: bundle.Bundle,
     name: str,
     load_seconds: float,
-) -> Any:
+) -> Site:
     """The model with its routes, from parts that are ready."""
     from predictor import metrics
     from predictor.batching import WorkQueue
@@ -173,7 +173,7 @@ def _site(
     from predictor.protocol import Parser
     from predictor.routes import Site
 
-    engine: TorchEngine = extractor.engine  # type: ignore[assignment]
+    engine = extractor.engine
     queue = WorkQueue(
         extractor,
         max_pending=settings.max_pending,

@@ -22,6 +22,7 @@ class FakeEngine:
     """
 
     name, precision, device = "fake", "fp32", "cpu"
+    markers: tuple[str, ...] = ()
 
     def __init__(
         self,

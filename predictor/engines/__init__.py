@@ -58,6 +58,8 @@ class Engine(Protocol):
     precision: str
     device: str
     limits: Limits
+    markers: tuple[str, ...]
+    """Words that the model uses between labels, which no label may contain."""
 
     def split(self, text: str) -> Words:
         """Split a text the way the model was trained."""

@@ -60,7 +60,7 @@ class TorchEngine:
             width=TOKEN_LEVEL_WIDTH if self._token_level else int(config.max_width),
             positions=_positions(config.encoder_config, self._tokenizer),
         )
-        self.markers = (str(config.ent_token), str(config.sep_token))
+        self.markers: tuple[str, ...] = (str(config.ent_token), str(config.sep_token))
         self._prompt_positions = lru_cache(maxsize=1024)(self._count_prompt)
 
     @classmethod
