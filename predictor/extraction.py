@@ -133,6 +133,9 @@ class _Reading:
 _Job = tuple[int, windows.Slice]
 """A window to score: the index of its text, and where in the text it is."""
 
+_MOST_UNREAD = 20_000
+"""Characters split into words in one step, about as long as a forward pass takes."""
+
 Steps = Generator[None, None, list[Extraction]]
 """Work cut into short steps, so that a long text does not hold up the short ones."""
 
@@ -156,7 +159,7 @@ class Extractor:
         window_words: int = 0,
         window_overlap: int = 48,
         batch_size: int = 8,
-        batch_positions: int = 4096,
+        batch_positions: int = 1024,
         max_candidates: int = 200_000,
     ) -> None:
         self.engine = engine
@@ -183,20 +186,29 @@ class Extractor:
                 return found
 
     def steps(self, queries: Sequence[Query]) -> Steps:
-        """The same as `extract`, stopping for breath after each forward pass."""
-        readings = []
+        """The same as `extract`, stopping for breath between forward passes.
+
+        A request of one pass is one step: a stop costs a turn of everybody else's.
+        """
+        readings: list[_Reading] = []
+        unread = 0
         for index, query in enumerate(queries):
+            if unread > _MOST_UNREAD:
+                unread = 0
+                yield
             readings.append(self._read(index, query))
-            yield
+            unread += len(query.text)
         jobs = [(index, piece) for index, one in enumerate(readings) for piece in one.slices]
         # Windows of a like length share a pass: padding is work for nothing.
         jobs.sort(key=lambda job: -job[1].positions)
-        for batch in self._batches(jobs, [reading.prompt_positions for reading in readings]):
+        batches = self._batches(jobs, [reading.prompt_positions for reading in readings])
+        for number, batch in enumerate(batches):
+            if number:
+                yield
             scored = self.engine.score([readings[index].window(piece) for index, piece in batch])
             for (index, piece), scores in zip(batch, scored, strict=True):
                 with _blame(index):
                     readings[index].collect(piece, scores, self._max_candidates)
-            yield
         return [reading.result() for reading in readings]
 
     def _read(self, index: int, query: Query) -> _Reading:

@@ -70,8 +70,9 @@ class Settings(BaseSettings):
     batch_size: int = Field(8, ge=1, le=1024)
     """Most windows in one forward pass."""
 
-    batch_positions: int = Field(4096, ge=1, le=10_000_000)
-    """Most subwords in one forward pass, padding included; bounds the memory it takes."""
+    batch_positions: int = Field(1024, ge=1, le=10_000_000)
+    """Most subwords in one forward pass, padding included, above a single window: bounds its
+    memory, and how long a short request waits beside a long text. Raise it on a GPU."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     """`auto` takes a GPU when there is one, else the CPU."""

@@ -153,6 +153,15 @@ def test_texts_keep_their_own_options_and_order(extractor: Extractor) -> None:
     assert [len(one.entities) for one in together] == [1, 2, 0, 1]
 
 
+def test_one_pass_is_one_step(extractor: Extractor) -> None:
+    """A short request takes one turn in the queue, a long text one for each pass."""
+    short = list(extractor.steps([query("Ada King"), query("7 of 9")]))
+    long = list(extractor.steps([query("word " * 300)]))
+
+    assert len(short) == 0
+    assert len(long) > 3
+
+
 def test_forward_passes_are_bounded(engine: fakes.FakeEngine) -> None:
     """Neither rows nor padded positions in one pass go over their limits."""
     extractor = Extractor(engine, window_overlap=6, batch_size=4, batch_positions=60)
