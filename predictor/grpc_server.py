@@ -7,7 +7,6 @@ from concurrent import futures
 from typing import Any
 
 import grpc
-import kserve
 from grpc import aio
 from grpc_interceptor.server import AsyncServerInterceptor
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as services
@@ -16,7 +15,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from predictor import infer_body, metrics
 from predictor.context import open_request
-from predictor.errors import InvalidRequest, NoVersions
+from predictor.errors import NoVersions
 from predictor.guard import translate
 from predictor.logs import log_request
 
@@ -31,10 +30,7 @@ class Servicer(InferenceServicer):  # type: ignore[misc]
         _refuse_version(request.model_version)
         await self._data_plane.model_ready(request.model_name, True)
         infer_body.check_message(request)
-        try:
-            return await super().ModelInfer(request, context)
-        except kserve.errors.InvalidInput as error:
-            raise InvalidRequest(error.reason) from None
+        return await super().ModelInfer(request, context)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Say whether the model takes predictions."""

@@ -1,7 +1,6 @@
 """The KServe edge: payloads of three protocols to queries, results back to each.
 
-`kserve` parses `sys.argv` when imported, so only this module, `server` and the entry point
-import it.
+`kserve` parses `sys.argv` when imported, so nothing behind this module imports it.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from kserve.utils.numpy_codec import to_np_dtype
 from predictor import metrics, tensors
 from predictor.batching import WorkQueue
 from predictor.context import current
-from predictor.errors import Internal, InvalidRequest, NerError, NotServing, Unsupported
+from predictor.errors import InvalidRequest, NotServing, Unsupported
 from predictor.extraction import Extraction, Query
-from predictor.logs import log_failure
 from predictor.protocol import Parser, v1_answer
 from predictor.tensors import INPUTS, OUTPUTS, Tensor
 
@@ -85,21 +83,13 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         """Nothing to do; the base class would report ready whatever `load` found."""
 
     async def __call__(self, body: Any, headers: Any = None, verb: Any = None) -> Any:
-        """Answer one request; every failure leaves as one of ours."""
+        """Answer one request. What fails is put into our form by the outermost layer, which
+        sees what fails before a request comes here too."""
         if self.draining:
             raise NotServing
         if verb not in (None, kserve.model.InferenceVerb.PREDICT):
             raise Unsupported("GLiNER has no explanations; use :predict or /infer")
-        try:
-            return await super().__call__(body, headers)
-        except NerError:
-            raise
-        except kserve.errors.InvalidInput as error:
-            raise InvalidRequest(error.reason) from None
-        except Exception as error:
-            # The traceback belongs in the log, the text of the error in neither place.
-            log_failure(error)
-            raise Internal from error
+        return await super().__call__(body, headers)
 
     def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> Parsed:
         """Check a payload: a V1 object, or an `InferRequest` from REST or gRPC."""
