@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,18 @@ from typing import TYPE_CHECKING
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
-from predictor import bundle, golden, hardware, logs, presets
+from predictor import bundle, following, hardware, logs, memory, presets, registry, served
+from predictor.downloads import Downloads
 from predictor.errors import StartupError
-from predictor.extraction import Extractor, Label, Query
+from predictor.origin import Origin
 from predictor.settings import Settings
 
 if TYPE_CHECKING:
+    from predictor.model import GlinerModel
     from predictor.routes import Site
+
+_LAST_SECONDS = 5.0
+"""How long a version that is being taken up may hold up the exit."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         if arguments[:1] == ["bundle"]:
             write_bundle(arguments[1:])
@@ -51,7 +58,9 @@ def write_bundle(arguments: Sequence[str]) -> None:
         prog="python -m predictor bundle",
         description="Write a model as a folder that loads with no network, with golden answers.",
     )
-    parser.add_argument("source", help="embedded, a folder, or a hub id with @revision")
+    parser.add_argument(
+        "source", help="embedded, a folder, a hub id with @revision, or models:/NAME@ALIAS"
+    )
     parser.add_argument("out", type=Path, help="a new or empty folder")
     given = parser.parse_args(arguments)
     written = bundle.write(given.source, given.out)
@@ -64,15 +73,16 @@ def serve(arguments: Sequence[str]) -> None:
     options = _options(arguments, settings)
     logs.configure(settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every one, which nobody charts
+    import torch
+
     # KServe parses sys.argv when imported, so it is imported here and nowhere above.
     from predictor.server import Server, check_ports
 
     ports = [options.http_port, *([options.grpc_port] if options.enable_grpc else [])]
     check_ports(*ports)
     known = presets.load(settings.presets_file)
-    found = bundle.locate(options.model)
-    extractor, seconds = load(found, settings)
-    site = _site(settings, known, extractor, found, options.model_name, seconds)
+    torch.set_num_threads(hardware.choose_threads(settings.threads))
+    site = _site(options, settings, known)
     server = Server(
         site.model,
         site.install,
@@ -87,42 +97,12 @@ def serve(arguments: Sequence[str]) -> None:
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
     )
-    logging.getLogger(logs.OURS).info("serving", extra={"fields": dict(site.facts)})
+    logging.getLogger(logs.OURS).info("serving", extra={"fields": site.model.facts})
     server.serve()
-
-
-def load(found: bundle.Bundle, settings: Settings) -> tuple[Extractor, float]:
-    """Load a bundle's weights, warm the model up and hold it against its golden answers.
-
-    Returns:
-        The model ready to serve, and the seconds that took.
-
-    Raises:
-        StartupError: it cannot be loaded, or is not what it was.
-    """
-    import torch
-
-    from predictor.engines.torch import TorchEngine
-
-    started = time.monotonic()
-    torch.set_num_threads(hardware.choose_threads(settings.threads))
-    device = hardware.choose_device(settings.device)
-    precision = hardware.choose_precision(settings.precision, device, found.manifest.precision)
-    extractor = Extractor(
-        TorchEngine.load(found.folder, device, precision),
-        window_words=settings.window_words,
-        window_overlap=settings.window_overlap,
-        batch_size=settings.batch_size,
-        batch_positions=settings.batch_positions,
-        max_candidates=settings.max_candidates,
-    )
-    golden_file = found.folder / golden.FILE
-    if settings.golden_check and golden_file.is_file():
-        golden.check(extractor, golden_file)
-    else:
-        warm_up = Query("Warm.", (Label("word", "word", 0.5),), flat_ner=True, multi_label=False)
-        extractor.extract([warm_up])
-    return extractor, time.monotonic() - started
+    if site.follower and not site.follower.stop(_LAST_SECONDS):
+        # It hangs in a download, or is in the middle of torch, which a thread that dies with
+        # the interpreter may take down with an abort.
+        os._exit(0)
 
 
 def _settings() -> Settings:
@@ -150,7 +130,7 @@ def _options(arguments: Sequence[str], settings: Settings) -> argparse.Namespace
         "--model",
         metavar="SOURCE",
         default=settings.model,
-        help="embedded, a folder, or a hub id; also GLINER_MODEL",
+        help="embedded, a folder, a hub id, or models:/NAME@ALIAS; also GLINER_MODEL",
     )
     options = parser.parse_args(arguments)
     if options.workers != 1:
@@ -159,46 +139,48 @@ def _options(arguments: Sequence[str], settings: Settings) -> argparse.Namespace
 
 
 def _site(
+    options: argparse.Namespace, settings: Settings, known: Mapping[str, presets.Preset]
+) -> Site:
+    """The model with its routes, loaded and checked; and what changes it where it follows."""
+    import gliner  # noqa: F401 -- with all that it brings, before memory is settled
+
+    from predictor.routes import Site
+
+    def load(found: bundle.Bundle) -> served.Served:
+        return served.load(found, settings, known)
+
+    if not options.model.startswith(registry.SCHEME):
+        memory.settle()
+        first = load(bundle.locate(options.model))
+        return Site(settings, known, _model(options.model_name, first, settings, known))
+    origin = Origin(options.model, Downloads(settings.cache_dir), load)
+    memory.settle()
+    version, first = origin.first(settings.wait_seconds)
+    model = _model(options.model_name, first, settings, known)
+    if not (origin.source.alias and settings.follow_seconds):
+        return Site(settings, known, model)
+    follower = following.Follower(origin, version, first, model.swap, settings.follow_seconds)
+    follower.start()
+    return Site(settings, known, model, follower)
+
+
+def _model(
+    name: str,
+    first: served.Served,
     settings: Settings,
     known: Mapping[str, presets.Preset],
-    extractor: Extractor,
-    found: bundle.Bundle,
-    name: str,
-    load_seconds: float,
-) -> Site:
-    """The model with its routes, from parts that are ready."""
+) -> GlinerModel:
     from predictor import metrics
     from predictor.batching import WorkQueue
     from predictor.model import GlinerModel
-    from predictor.protocol import Parser
-    from predictor.routes import Site
 
-    engine = extractor.engine
     queue = WorkQueue(
-        extractor,
-        max_pending=settings.max_pending,
-        timeout_seconds=settings.request_timeout_seconds,
+        max_pending=settings.max_pending, timeout_seconds=settings.request_timeout_seconds
     )
     labels = metrics.EntityLabels({label for one in known.values() for label in one.labels})
-    model = GlinerModel(name, Parser(settings, known, engine.markers), queue, labels)
-    facts = {
-        "name": name,
-        "version": found.manifest.revision or found.manifest.id,
-        "id": found.manifest.id,
-        "digest": found.digest,
-        "engine": engine.name,
-        "precision": engine.precision,
-        "device": engine.device,
-    }
-    metrics.MODEL.info(facts)
-    metrics.LOAD.set(load_seconds)
+    model = GlinerModel(name, first, queue, labels)
     model.load()
-    return Site(
-        settings,
-        known,
-        model,
-        {**facts, "max_width": engine.limits.width, "max_words": engine.limits.words},
-    )
+    return model
 
 
 if __name__ == "__main__":

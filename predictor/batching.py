@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from predictor import metrics
 from predictor.context import current
 from predictor.errors import Busy, DeadlineExceeded, NotServing
-from predictor.extraction import Extraction, Extractor, Query, Steps
+from predictor.extraction import Extraction, Steps
 
 
 class WorkQueue:
-    """Runs queries through an extractor, first come first served, step by step.
+    """Runs the steps of requests, first come first served, one step at a time.
 
     Args:
-        extractor: what does the work.
         max_pending: most requests waiting or at work; one more is refused.
         timeout_seconds: longest time for a request that brings no deadline of its own.
     """
 
-    def __init__(self, extractor: Extractor, *, max_pending: int, timeout_seconds: float) -> None:
-        self._extractor = extractor
+    def __init__(self, *, max_pending: int, timeout_seconds: float) -> None:
         self._max_pending = max_pending
         self._timeout = timeout_seconds
         # One thread: two would fight for the same cores and caches.
@@ -38,8 +35,11 @@ class WorkQueue:
         self._pending = 0
         self._closed = False
 
-    async def run(self, queries: Sequence[Query]) -> list[Extraction]:
+    async def run(self, steps: Steps) -> list[Extraction]:
         """Find the entities of each text, in the order given.
+
+        Args:
+            steps: `Extractor.steps` of the request's queries, not begun.
 
         Raises:
             InvalidRequest: labels or thresholds that the model cannot work with.
@@ -53,7 +53,7 @@ class WorkQueue:
             raise Busy(self._max_pending)
         self._enter()
         try:
-            return await self._run(self._extractor.steps(queries))
+            return await self._run(steps)
         finally:
             self._leave()
 

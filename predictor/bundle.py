@@ -11,11 +11,12 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from predictor import __version__
+from predictor import __version__, registry
+from predictor.downloads import Downloads
 from predictor.errors import BundleError
 
 CONFIG = "gliner_config.json"
@@ -56,11 +57,13 @@ class Bundle:
         folder: where GLiNER's files are.
         manifest: what it says of itself.
         digest: SHA-256 over the files that decide its answers.
+        version: its number in the registry, where it came from there.
     """
 
     folder: Path
     manifest: Manifest = field(compare=False)
     digest: str
+    version: str = ""
 
 
 def locate(source: str) -> Bundle:
@@ -68,7 +71,8 @@ def locate(source: str) -> Bundle:
 
     Args:
         source: `embedded`; a folder; a folder that contains one model; a hub id, with
-            `@revision` where wanted.
+            `@revision` where wanted; `models:/NAME@ALIAS` or `models:/NAME/VERSION`, which is
+            downloaded for as long as this process lives.
 
     Raises:
         BundleError: no model there, more than one, or one that is not safe to load.
@@ -76,22 +80,45 @@ def locate(source: str) -> Bundle:
     if source == "embedded":
         from predictor import embedded
 
-        return _check(embedded.path(), source)
-    if source.startswith("models:/"):
-        raise BundleError(
-            f"{source}: the MLflow registry as a source comes with the lifecycle part, which is "
-            "not there yet; download the version with `mlflow artifacts download` and name the "
-            "folder"
-        )
+        return _check(embedded.path())
+    if source.startswith(registry.SCHEME):
+        wanted = registry.parse(source)
+        reader = registry.Registry()
+        return fetch(reader.find(wanted), reader, Downloads())
     path = Path(source)
     if path.is_dir():
-        return _check(_only_model_below(path), source)
+        return _check(_only_model_below(path))
     if HUB_ID.match(source) and not path.exists():
-        return _check(_download(source), source)
+        name, _, revision = source.partition("@")
+        return _check(_download(name, revision), Manifest(id=name, revision=revision))
     raise BundleError(
         f"{source}: no such folder; a source is `embedded`, a folder with {CONFIG} in it or "
-        "below it, or a hub id such as urchade/gliner_medium-v2.1"
+        "below it, a hub id such as urchade/gliner_medium-v2.1, or models:/NAME@ALIAS"
     )
+
+
+def fetch(version: registry.Version, reader: registry.Registry, downloads: Downloads) -> Bundle:
+    """Download a version of the registry and check it. What is wrong does not stay on the disk.
+
+    Raises:
+        BundleError: it is no model, or not the one that was registered.
+        Unavailable: it cannot be had just now.
+    """
+    folder = downloads.get(version, reader)
+    try:
+        found = _check(
+            _only_model_below(folder), Manifest(id=version.name, revision=version.number)
+        )
+        if version.digest and found.digest != version.digest:
+            raise BundleError(
+                f"version {version.number} of {version.name}: its files have the digest "
+                f"{found.digest[:16]}…, its tag bundle_digest says {version.digest[:16]}…; they "
+                "are not those that were registered"
+            )
+    except BundleError:
+        downloads.discard(folder)
+        raise
+    return replace(found, version=version.number)
 
 
 def _only_model_below(folder: Path) -> Path:
@@ -108,7 +135,13 @@ def _only_model_below(folder: Path) -> Path:
     return found[0]
 
 
-def _check(folder: Path, source: str) -> Bundle:
+def _check(folder: Path, unwritten: Manifest | None = None) -> Bundle:
+    """A folder as a bundle.
+
+    Args:
+        unwritten: the manifest of a model that comes without one; None names it after its
+            folder, since callers see the name and not where it is on this machine.
+    """
     config = _read_json(folder / CONFIG)
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise BundleError(f"{folder}: no weights; {' or '.join(WEIGHTS)} is needed")
@@ -117,17 +150,11 @@ def _check(folder: Path, source: str) -> Bundle:
         if "auto_map" in part:
             raise BundleError(f"{folder / CONFIG}: auto_map asks to run code; it is not trusted")
     manifest_file = folder / "bundle.json"
-    manifest = _manifest(manifest_file) if manifest_file.is_file() else _unwritten(folder, source)
+    if manifest_file.is_file():
+        manifest = _manifest(manifest_file)
+    else:
+        manifest = unwritten or Manifest(id=folder.resolve().name)
     return Bundle(folder, manifest, digest(folder))
-
-
-def _unwritten(folder: Path, source: str) -> Manifest:
-    """A manifest for a model that came without one."""
-    if HUB_ID.match(source) and not Path(source).exists():
-        name, _, revision = source.partition("@")
-        return Manifest(id=name, revision=revision)
-    # Callers see the id: a folder's name, and not where it is on this machine.
-    return Manifest(id=folder.resolve().name)
 
 
 def _manifest(file: Path) -> Manifest:
@@ -137,8 +164,9 @@ def _manifest(file: Path) -> Manifest:
         raise BundleError(
             f"{file}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}"
         )
-    if not isinstance(raw.get("id"), str):
-        raise BundleError(f"{file}: field 'id' must be a string")
+    for name in ("id", "revision", "engine", "precision"):
+        if not isinstance(raw.get(name, None if name == "id" else ""), str):
+            raise BundleError(f"{file}: field {name!r} must be a string")
     return Manifest(**{**raw, "measurements": tuple(raw.get("measurements", ()))})
 
 
@@ -168,11 +196,11 @@ def _decides(name: str) -> bool:
     return name == CONFIG or name.startswith(("tokenizer", "spm.", "vocab", "added_tokens"))
 
 
-def _download(source: str) -> Path:
+def _download(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    repository, _, revision = source.partition("@")
+    source = f"{repository}@{revision}" if revision else repository
     try:
         return Path(snapshot_download(repository, revision=revision or None))
     except LocalEntryNotFoundError as error:
@@ -219,7 +247,7 @@ def write(source: str, out: Path) -> Bundle:
         card.write_text(
             text or f"# {found.manifest.id}\n\nNo card came with the model.\n", encoding="utf-8"
         )
-    written = _check(out, source)
+    written = _check(out)
     # Recorded in fp32 on the CPU: the reference that other precisions are held against.
     extractor = Extractor(TorchEngine.load(written.folder, device="cpu", precision="fp32"))
     golden.record(extractor, out / golden.FILE)

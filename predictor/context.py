@@ -12,10 +12,31 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 _ID = re.compile(r"^[\x21-\x7e]{1,128}$")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _B3 = re.compile(r"^[0-9a-f]{16,32}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which model answered.
+
+    Attributes:
+        version: its number in the registry, else its revision or name.
+        digest: SHA-256 over the files that decide its answers.
+    """
+
+    version: str
+    digest: str
+
+    def headers(self) -> dict[str, str]:
+        """The same as HTTP headers and gRPC metadata, which take visible ASCII only."""
+        return {
+            "x-model-version": quote(self.version, safe="/@:+=, "),
+            "x-model-digest": self.digest,
+        }
 
 
 @dataclass(slots=True)
@@ -30,6 +51,7 @@ class RequestContext:
         protocol: `v1`, `v2`, `grpc`, `web` (page and compatibility endpoints) or `ops`.
         endpoint: the route, with names of models and tensors left out.
         counts: how many texts, words, windows and entities it had; never which.
+        model: the model that answers it, once that is known.
     """
 
     request_id: str
@@ -40,6 +62,7 @@ class RequestContext:
     endpoint: str = "other"
     counts: dict[str, int] = field(default_factory=dict)
     error: str = ""
+    model: Identity | None = None
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)

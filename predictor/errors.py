@@ -179,6 +179,14 @@ class BundleError(StartupError):
     """A model source cannot be found, trusted or loaded."""
 
 
+class Missing(BundleError):
+    """The registry answers, and knows no such model, alias or version."""
+
+
+class Unavailable(BundleError):
+    """The registry, its file store or the disk fails just now. Trying again may help."""
+
+
 TABLE: tuple[type[NerError], ...] = (
     InvalidRequest,
     Forbidden,

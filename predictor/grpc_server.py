@@ -14,7 +14,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from predictor import infer_body, metrics
-from predictor.context import open_request
+from predictor.context import RequestContext, open_request
 from predictor.errors import NoVersions
 from predictor.guard import translate
 from predictor.logs import log_request
@@ -61,18 +61,24 @@ class Edge(AsyncServerInterceptor):
         status = "OK"
         try:
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
-            return await method(request, context)
+            answer = await method(request, context)
+            context.set_trailing_metadata(_answered_by(opened))
+            return answer
         except asyncio.CancelledError:
             status = opened.error = "CANCELLED"
             raise
         except Exception as error:  # noqa: BLE001 -- nothing is behind this to catch it
             ours = translate(error)
             status, opened.error = ours.grpc, ours.kind
-            if ours.retry_after:
-                context.set_trailing_metadata((("retry-after", str(ours.retry_after)),))
+            retry = (("retry-after", str(ours.retry_after)),) if ours.retry_after else ()
+            context.set_trailing_metadata((*retry, *_answered_by(opened)))
             await context.abort(grpc.StatusCode[ours.grpc], str(ours))
         finally:
             log_request(opened, status, metrics.count_request(opened, status))
+
+
+def _answered_by(opened: RequestContext) -> tuple[tuple[str, str], ...]:
+    return tuple(opened.model.headers().items()) if opened.model else ()
 
 
 class GrpcServer(GRPCServer):  # type: ignore[misc]

@@ -119,6 +119,8 @@ class Guard:
     def _mark(self, headers: MutableHeaders, context: RequestContext) -> None:
         headers["x-request-id"] = context.request_id
         headers["x-content-type-options"] = "nosniff"
+        if context.model:
+            headers.update(context.model.headers())
         if self._draining():
             headers["connection"] = "close"
 

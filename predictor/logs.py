@@ -67,6 +67,8 @@ def configure(level: str) -> None:
         foreign.propagate = False
         foreign.setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.access").disabled = True
+    # Warns of every try to reach a registry that is down; we log that once.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # Advice for programmers, some of it with the data that gave rise to it.
     warnings.simplefilter("ignore")
 
@@ -81,6 +83,8 @@ def log_request(context: RequestContext, status: int | str, seconds: float) -> N
         "ms": round(seconds * 1000, 2),
         **context.counts,
     }
+    if context.model:
+        fields["model_version"] = context.model.version
     if context.trace_id:
         fields["trace_id"] = context.trace_id
     if context.error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
@@ -30,7 +31,28 @@ WINDOWS = Counter("gliner_windows", "Windows that went through the model")
 ENTITIES = Counter("gliner_entities", "Entities found, labels out of the presets only", ["label"])
 LOAD = Gauge("gliner_load_seconds", "Time to load, warm up and check the model")
 MODEL = Info("gliner_model", "The model that serves")
+LOADED_AT = Gauge("gliner_model_loaded_timestamp_seconds", "When the model that serves was loaded")
+SWAPS = Counter("gliner_swaps", "Changes to another version of the model", ["result"])
+for _result in ("ok", "failed"):
+    SWAPS.labels(_result)  # a rate needs the zero that it began with
+FOLLOW_FAILED = Gauge(
+    "gliner_follow_failed",
+    "1 while the registry does not answer or names a version that cannot serve",
+)
+FOLLOW_CHECKED = Gauge(
+    "gliner_follow_checked_timestamp_seconds", "When the registry last said what should serve"
+)
 READY = Gauge("gliner_ready", "1 while predictions are taken")
+
+
+_FACTS = ("name", "version", "id", "digest", "engine", "precision", "device")
+
+
+def show_model(facts: Mapping[str, Any], load_seconds: float) -> None:
+    """Show the model that serves from now on, in place of the one before."""
+    MODEL.info({name: facts[name] for name in _FACTS})
+    LOAD.set(load_seconds)
+    LOADED_AT.set_to_current_time()
 
 
 class EntityLabels:

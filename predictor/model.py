@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -22,7 +22,8 @@ from predictor.batching import WorkQueue
 from predictor.context import current
 from predictor.errors import InvalidRequest, NotServing, Unsupported
 from predictor.extraction import Extraction, Query
-from predictor.protocol import Parser, v1_answer
+from predictor.protocol import v1_answer
+from predictor.served import Served
 from predictor.tensors import INPUTS, OUTPUTS, Tensor
 
 _DOUBLE_PARAM = 4
@@ -37,6 +38,8 @@ class Parsed:
     queries: list[Query]
     request: InferRequest | None
     """The V2 request; None for V1."""
+    served: Served
+    """The model that answers it, whichever serves when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Answered:
 
     results: list[Extraction]
     request: InferRequest | None
+    version: str
 
 
 class GlinerModel(kserve.Model):  # type: ignore[misc]
@@ -52,25 +56,37 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
 
     Args:
         name: the model's name in addresses.
-        parser: checks and translates payloads.
+        served: the model, with what reads requests for it.
         queue: runs the model.
         labels: counts found entities.
     """
 
     def __init__(
-        self, name: str, parser: Parser, queue: WorkQueue, labels: metrics.EntityLabels
+        self, name: str, served: Served, queue: WorkQueue, labels: metrics.EntityLabels
     ) -> None:
         super().__init__(name)
-        self._parser = parser
+        self.served = served
         self.queue = queue
         self._labels = labels
         self.draining = False
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What people see of the model that serves just now."""
+        return {"name": self.name, **self.served.facts}
+
     def load(self) -> bool:
         """Report ready: the caller has loaded, warmed and checked the model already."""
+        self.swap(self.served)
         self.ready = True
         metrics.READY.set(1)
         return True
+
+    def swap(self, served: Served) -> None:
+        """Answer requests that begin from now on with another model. Those that have begun
+        finish on theirs. May be called from any thread."""
+        self.served = served
+        metrics.show_model(self.facts, served.load_seconds)
 
     def stop(self) -> None:
         """Take no more predictions."""
@@ -93,17 +109,20 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
 
     def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> Parsed:
         """Check a payload: a V1 object, or an `InferRequest` from REST or gRPC."""
+        served = self.served  # read once: a swap may come at any line
+        current().model = served.identity
         if not isinstance(payload, InferRequest):
-            return Parsed(self._parser.v1(payload), None)
+            return Parsed(served.parser.v1(payload), None, served)
         given = [_tensor(one) for one in payload.inputs]
-        return Parsed(self._parser.v2(given, _parameters(payload.parameters)), payload)
+        queries = served.parser.v2(given, _parameters(payload.parameters))
+        return Parsed(queries, payload, served)
 
     async def predict(self, payload: Parsed, headers: Mapping[str, str] | None = None) -> Answered:
         """Run the model on its own thread: the event loop stays free for health probes."""
-        results = await self.queue.run(payload.queries)
+        results = await self.queue.run(payload.served.extractor.steps(payload.queries))
         metrics.count_results(current(), results)
         self._labels.count(results)
-        return Answered(results, payload.request)
+        return Answered(results, payload.request, payload.served.identity.version)
 
     def postprocess(
         self, result: Answered, headers: Mapping[str, str] | None = None
@@ -111,14 +130,17 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         """Give the answer the form of the request's protocol."""
         if result.request is None:
             return v1_answer(result.results)
-        return self._infer_response(result.results, result.request)
+        return self._infer_response(result, result.request)
 
-    def _infer_response(self, results: Sequence[Extraction], request: InferRequest) -> Any:
+    def _infer_response(self, answered: Answered, request: InferRequest) -> Any:
         wanted = [one.name for one in request.request_outputs or ()]
         return InferResponse(
             response_id=request.id or current().request_id,
             model_name=self.name,
-            infer_outputs=[_output(one, request) for one in tensors.answer(results, wanted)],
+            model_version=answered.version,
+            infer_outputs=[
+                _output(one, request) for one in tensors.answer(answered.results, wanted)
+            ],
             use_binary_outputs=bool(request.use_binary_outputs),
             requested_outputs=request.request_outputs,
         )

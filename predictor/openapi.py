@@ -154,7 +154,7 @@ def _changes() -> dict[str, dict[str, Any]]:
         "/v1/models/{model_name}:predict": {
             "summary": "Find entities (V1)",
             "requestBody": _body(_ref("PredictRequest")),
-            "responses": _answer(_ref("PredictResponse")),
+            "responses": _prediction(_ref("PredictResponse")),
         },
         "/v2/models/{model_name}/infer": {
             "summary": "Find entities (V2, Open Inference Protocol)",
@@ -176,19 +176,19 @@ def _changes() -> dict[str, dict[str, Any]]:
                 },
                 **{"application/octet-stream": _BINARY},
             ),
-            "responses": _answer(_ref("InferAnswer"), **{"application/octet-stream": _BINARY}),
+            "responses": _prediction(_ref("InferAnswer"), **{"application/octet-stream": _BINARY}),
         },
         "/predict": {
             "summary": "Find entities, grouped by label (JSON or form)",
             "requestBody": _web_body(),
-            "responses": _answer(
+            "responses": _prediction(
                 {"type": "object", "required": ["entities"], "properties": {"entities": grouped}}
             ),
         },
         "/api/v1/predict": {
             "summary": "Find entities of one text (JSON or form)",
             "requestBody": _web_body("entity_type"),
-            "responses": _answer(
+            "responses": _prediction(
                 {
                     "type": "object",
                     "required": ["entities", "processing_time"],
@@ -240,6 +240,19 @@ def _web_body(*more_names_of_labels: str) -> dict[str, Any]:
 
 def _answer(schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
     return {"200": {"description": "The answer.", "content": _content(schema, others)}}
+
+
+def _prediction(schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the model, which says which model it was."""
+    headers = {
+        "x-model-digest": "SHA-256 over the files of the model that answered",
+        "x-model-version": "Its number in the registry, else its revision or name",
+    }
+    answer = _answer(schema, **others)
+    answer["200"]["headers"] = {
+        name: {"description": what, "schema": {"type": "string"}} for name, what in headers.items()
+    }
+    return answer
 
 
 def _body(schema: dict[str, Any], **others: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from predictor import __version__, forms, infer_body, openapi
 from predictor.cloudevents import media_type
 from predictor.errors import InvalidRequest, MethodNotAllowed, NoVersions
+from predictor.following import Follower
 from predictor.guard import Guard, reraise
 from predictor.json_body import check_content_type, load_json
 from predictor.model import GlinerModel
@@ -47,8 +48,8 @@ class Site:
     settings: Settings
     presets: Mapping[str, Preset]
     model: GlinerModel
-    facts: Mapping[str, Any]
-    """The model's name, version, engine, precision and so on, for people to see."""
+    follower: Follower | None = None
+    """Changes the model where its source moves."""
 
     def install(self, app: FastAPI, dataplane: DataPlane) -> None:
         """Add routes, error handlers and the guard to KServe's application."""
@@ -81,9 +82,10 @@ class Site:
 
         @app.get("/api/v1/config", tags=["web"])
         async def config() -> dict[str, Any]:
-            """The model, defaults, limits and presets."""
+            """The model, what it follows, defaults, limits and presets."""
             return {
-                "model": dict(self.facts),
+                "model": self.model.facts,
+                "following": asdict(self.follower.status) if self.follower else None,
                 "defaults": {
                     "threshold": self.settings.threshold,
                     "flat_ner": self.settings.flat_ner,

@@ -222,7 +222,7 @@ class InferAnswer(BaseModel):
 
     id: str
     model_name: str
-    model_version: None = None
+    model_version: str = Field(description="The version of the model that answered.")
     outputs: list[TensorOut]
 
 

@@ -24,7 +24,21 @@ class Settings(BaseSettings):
 
     model: str = Field("embedded", min_length=1)
     """Where the model comes from: `embedded`, a folder, a folder that contains one
-    (`/mnt/models`), a hub id such as `urchade/gliner_medium-v2.1[@revision]`."""
+    (`/mnt/models`), a hub id such as `urchade/gliner_medium-v2.1[@revision]`, or
+    `models:/NAME@ALIAS` and `models:/NAME/VERSION` in MLflow's registry."""
+
+    follow_seconds: float = Field(15, ge=0, le=86_400)
+    """With `models:/NAME@ALIAS`, how often the registry is asked where the alias points, in
+    seconds, at most ten times in one; 0 never asks again after the start."""
+
+    wait_seconds: float = Field(0, ge=0, le=86_400)
+    """How long a start waits for a registry that does not answer, or for an alias that is not
+    there yet."""
+
+    cache_dir: Path | None = None
+    """Where versions of the registry are downloaded to, a folder of this predictor's own with
+    room for three of them; empty takes one in the system's temporary folder that goes with the
+    process."""
 
     labels: str = ""
     """Labels used when a request names none: a preset's name or a comma-separated list.

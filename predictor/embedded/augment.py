@@ -4,7 +4,7 @@ import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 
-from predictor.embedded.corpora import Row, Span
+from pipeline.dataset import Row, Span
 
 
 def rename(row: Row, names: Mapping[str, Sequence[tuple[str, ...]]], rng: random.Random) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from gliner.model import UniEncoderSpanGLiNER
 
-from predictor.embedded.corpora import Row
+from pipeline.dataset import Row
 from predictor.embedded.labels import answers, kind_of
 
 

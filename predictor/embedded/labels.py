@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from predictor.embedded.corpora import Row
+from pipeline.dataset import Row
 
 NAMES: dict[str, tuple[str, ...]] = {
     "person": ("person", "person", "person", "people", "person name", "full name", "name"),

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.dataset import WORD, Row, resplit
 from predictor.embedded.augment import join, recase, rename
 from predictor.embedded.batches import Example, bucketed
-from predictor.embedded.corpora import WORD, Row, resplit
 from predictor.embedded.encoder import MAX_WORDS
 from predictor.embedded.labels import NAMES, OWN, Asker
 from predictor.embedded.sentences import Writer

@@ -3,7 +3,7 @@
 import random
 import re
 
-from predictor.embedded.corpora import WORD, Row, Span
+from pipeline.dataset import WORD, Row, Span
 from predictor.embedded.labels import OWN
 from predictor.embedded.slots import KINDS, LEXICON, Slots
 

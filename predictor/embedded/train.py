@@ -10,9 +10,11 @@ import torch
 from gliner import GLiNER
 from gliner.model import UniEncoderSpanGLiNER
 
+from pipeline.dataset import Row, resplit
+from pipeline.errors import DataError
 from predictor.embedded import encoder, vocabulary
 from predictor.embedded.batches import tensors
-from predictor.embedded.corpora import CorpusError, Row, read_split, resplit
+from predictor.embedded.corpora import read_split
 from predictor.embedded.encoder import EncoderMissing
 from predictor.embedded.evaluate import table
 from predictor.embedded.export import export
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.keep and step % options.keep == 0:
                 export(model, options.out.with_name(f"{options.out.name}-{step}"))
         export(model, options.out)
-    except (CorpusError, EncoderMissing) as error:
+    except (DataError, EncoderMissing) as error:
         raise SystemExit(f"train: {error}") from error
     dev = sorted(options.data.glob("*.dev.jsonl"))
     print(table(GLiNER.from_pretrained(str(options.out), local_files_only=True), dev), flush=True)

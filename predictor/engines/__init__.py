@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from predictor.errors import BundleError
+
+if TYPE_CHECKING:
+    from predictor.bundle import Bundle
+
+PRECISIONS = {"torch": ("fp32", "bf16", "fp16")}
+"""The engines there are, and what each computes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +90,30 @@ class Engine(Protocol):
             Spans that reach past the last word hold no meaning.
         """
         ...
+
+
+def load(found: Bundle, device: str, precision: str) -> Engine:
+    """Load a bundle with the engine that was chosen for it.
+
+    Args:
+        found: a checked bundle; its manifest names the engine.
+        device: a torch device such as `cpu` or `cuda:0`.
+        precision: one of the engine's `PRECISIONS`.
+
+    Raises:
+        BundleError: there is no such engine or precision here, or the files make no model.
+    """
+    name = found.manifest.engine
+    if name not in PRECISIONS:
+        raise BundleError(
+            f"{found.folder}: bundle.json asks for the engine {name!r}; those here are "
+            f"{', '.join(PRECISIONS)}"
+        )
+    if precision not in PRECISIONS[name]:
+        raise BundleError(
+            f"{found.folder}: the engine {name} does not compute in {precision!r}; it does in "
+            f"{', '.join(PRECISIONS[name])}"
+        )
+    from predictor.engines.torch import TorchEngine
+
+    return TorchEngine.load(found.folder, device, precision)

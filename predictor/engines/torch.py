@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from predictor.engines import Limits, Window, Words
 from predictor.errors import BundleError
+
+CONFIG = "gliner_config.json"
 
 if TYPE_CHECKING:
     from gliner import GLiNER
@@ -78,12 +83,13 @@ class TorchEngine:
         from gliner import GLiNER
 
         try:
-            model = GLiNER.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                map_location=device,
-                dtype=None if precision == "fp32" else _DTYPES[precision],
-            )
+            with _without_dtype(folder) as readable:
+                model = GLiNER.from_pretrained(
+                    str(readable),
+                    local_files_only=True,
+                    map_location=device,
+                    dtype=None if precision == "fp32" else _DTYPES[precision],
+                )
         except UnpicklingError as error:
             # torch's own text explains how to run the code all the same.
             raise BundleError(
@@ -136,6 +142,29 @@ class TorchEngine:
             _span_scores(probabilities[row, : len(window.words), : len(window.prompts)])
             for row, window in enumerate(windows)
         ]
+
+
+@contextmanager
+def _without_dtype(folder: Path) -> Iterator[Path]:
+    """The same model with an encoder config that asks for no dtype of its own.
+
+    transformers would build such an encoder with torch's default dtype set to that, for the
+    whole process, and a model that serves meanwhile on another thread would compute in it. It
+    would also leave half of a model in fp16 that was asked for in fp32.
+    """
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    encoder = config.get("encoder_config") or {}
+    if not any(encoder.pop(name, None) for name in ("dtype", "torch_dtype")):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        shadow = Path(temporary) / folder.name
+        shadow.mkdir()
+        for file in folder.resolve().iterdir():
+            if file.name != CONFIG:
+                (shadow / file.name).symlink_to(file)
+        (shadow / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        yield shadow
 
 
 def _span_scores(words: NDArray[np.float32]) -> NDArray[np.float32]:

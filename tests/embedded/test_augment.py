@@ -1,7 +1,7 @@
 import random
 
+from pipeline.dataset import Row, Span
 from predictor.embedded.augment import join, recase, rename
-from predictor.embedded.corpora import Row, Span
 
 ROW = Row(("Ada", "met", "Bob", "."), (Span(0, 0, "person"), Span(2, 2, "person")), "x")
 

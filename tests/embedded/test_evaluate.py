@@ -1,30 +1,52 @@
+import json
+import pathlib
+
 import pytest
+from gliner import GLiNER
 
-from predictor.embedded.corpora import Row, Span
-from predictor.embedded.evaluate import Score, count, total, truth
-
-
-def test_micro_f1_of_a_hand_made_case() -> None:
-    """A wrong label and a wrong end are each one wrong and one missed."""
-    true = [{(0, 3, "person"), (9, 15, "location")}, {(0, 5, "person")}]
-    found = [{(0, 3, "person"), (9, 15, "person")}, {(0, 4, "person")}]
-
-    scores = count(true, found)
-
-    assert scores == {"person": Score(1, 2, 1), "location": Score(0, 0, 1)}
-    assert total(scores) == Score(1, 2, 2)
-    assert total(scores).precision == pytest.approx(1 / 3)
-    assert total(scores).recall == pytest.approx(1 / 3)
-    assert total(scores).f1 == pytest.approx(1 / 3)
+from predictor import embedded
+from predictor.embedded import evaluate
 
 
-def test_nothing_to_find_and_nothing_found_scores_zero_without_error() -> None:
-    """Empty counts divide by nothing."""
-    assert total(count([set()], [set()])).f1 == 0.0
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    file = tmp_path_factory.mktemp("data") / "own.dev.jsonl"
+    rows = [
+        {
+            "tokenized_text": ["Ada", "Lovelace", "was", "born", "in", "London", "."],
+            "ner": [[0, 1, "person"], [5, 5, "location"]],
+        },
+        {
+            "tokenized_text": ["Nobody", "calls", "Oslo", "a", "person", "."],
+            "ner": [[2, 2, "person"]],
+        },
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
 
 
-def test_truth_is_in_characters_of_the_asked_labels() -> None:
-    """Words are joined by single spaces; labels not asked for do not count."""
-    row = Row(("Dr", "Ada", "Lovelace"), (Span(1, 2, "person"), Span(0, 0, "title")), "x")
+def test_the_table_of_the_shipped_model(data: pathlib.Path) -> None:
+    """A right mention counts, one with the wrong label is wrong there and missed here."""
+    model = GLiNER.from_pretrained(str(embedded.path()), local_files_only=True)
 
-    assert truth(row, ["person"]) == {(3, 15, "person")}
+    lines = evaluate.table(model, [data]).splitlines()
+
+    assert lines[2:] == [
+        "| **own.dev** | **2 labels** | 0.667 | 0.667 | **0.667** | 3 |",
+        "|  | location | 0.500 | 1.000 | 0.667 | 1 |",
+        "|  | person | 1.000 | 0.500 | 0.667 | 2 |",
+    ]
+
+
+def test_a_bad_file_is_refused_in_one_line(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says where, without a traceback."""
+    file = tmp_path / "bad.dev.jsonl"
+    file.write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["evaluate", str(embedded.path()), str(file)])
+
+    with pytest.raises(SystemExit):
+        evaluate.main()
+
+    assert "bad.dev.jsonl line 1: tokenized_text is missing" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 import random
 
-from predictor.embedded.corpora import Row, Span
+from pipeline.dataset import Row, Span
 from predictor.embedded.labels import OWN, Asker, answers, kind_of
 
 

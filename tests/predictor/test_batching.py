@@ -12,7 +12,7 @@ import pytest
 from predictor.batching import WorkQueue
 from predictor.context import open_request
 from predictor.errors import Busy, DeadlineExceeded, InvalidRequest, NotServing
-from predictor.extraction import Extractor, Label, Query
+from predictor.extraction import Extraction, Extractor, Label, Query
 
 LABELS = (Label("name", "name", 0.5),)
 
@@ -35,11 +35,22 @@ class SlowEngine(fakes.FakeEngine):
         return super().score(windows)
 
 
+class Queue(WorkQueue):
+    """A queue with the one extractor whose steps it runs."""
+
+    def __init__(self, extractor: Extractor, max_pending: int, timeout_seconds: float) -> None:
+        super().__init__(max_pending=max_pending, timeout_seconds=timeout_seconds)
+        self.extractor = extractor
+
+    async def ask(self, *queries: Query) -> list[Extraction]:
+        return await self.run(self.extractor.steps(queries))
+
+
 def queue_of(
     engine: fakes.FakeEngine, max_pending: int = 100, timeout_seconds: float = 60
-) -> WorkQueue:
+) -> Queue:
     extractor = Extractor(engine, window_overlap=6, batch_size=1)
-    return WorkQueue(extractor, max_pending=max_pending, timeout_seconds=timeout_seconds)
+    return Queue(extractor, max_pending, timeout_seconds)
 
 
 def test_short_request_overtakes_a_long_document() -> None:
@@ -49,7 +60,7 @@ def test_short_request_overtakes_a_long_document() -> None:
         queue, order = queue_of(SlowEngine(0.01)), []
 
         async def ask(name: str, words: int) -> None:
-            await queue.run([query(words)])
+            await queue.ask(query(words))
             order.append(name)
 
         long = asyncio.create_task(ask("long", 600))
@@ -66,7 +77,7 @@ def test_model_runs_on_a_thread_of_its_own() -> None:
     engine = SlowEngine(0.2)
 
     async def scenario() -> int:
-        work = asyncio.create_task(queue_of(engine).run([query(3)]))
+        work = asyncio.create_task(queue_of(engine).ask(query(3)))
         ticks = 0
         while not work.done():
             await asyncio.sleep(0.01)
@@ -82,7 +93,7 @@ def test_full_queue() -> None:
 
     async def scenario() -> list[object]:
         queue = queue_of(SlowEngine(0.05), max_pending=2)
-        asked = [queue.run([query(3)]) for _ in range(3)]
+        asked = [queue.ask(query(3)) for _ in range(3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     first, second, third = asyncio.run(scenario())
@@ -102,7 +113,7 @@ def test_deadline(by_caller: bool) -> None:
             open_request({"x-request-timeout": "0.1s"})
         else:
             open_request({})
-        await queue_of(engine, timeout_seconds=60 if by_caller else 0.1).run([query(2000)])
+        await queue_of(engine, timeout_seconds=60 if by_caller else 0.1).ask(query(2000))
 
     with pytest.raises(DeadlineExceeded, match=r"not finished within 0\.1 s"):
         asyncio.run(scenario())
@@ -115,7 +126,7 @@ def test_caller_who_went_away() -> None:
 
     async def scenario() -> bool:
         queue = queue_of(engine)
-        work = asyncio.create_task(queue.run([query(3000)]))
+        work = asyncio.create_task(queue.ask(query(3000)))
         await asyncio.sleep(0.05)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -132,7 +143,7 @@ def test_failure_leaves_no_trace() -> None:
         queue = queue_of(fakes.FakeEngine(lambda span, prompt: 1.0))
         many = tuple(Label(str(n), str(n), 0.5) for n in range(200))
         with pytest.raises(InvalidRequest):
-            await queue.run([Query("Ada", many, flat_ner=True, multi_label=False)])
+            await queue.ask(Query("Ada", many, flat_ner=True, multi_label=False))
         return await queue.drained(0.1)
 
     assert asyncio.run(scenario())
@@ -143,11 +154,11 @@ def test_drain() -> None:
 
     async def scenario() -> tuple[bool, bool, int]:
         queue = queue_of(SlowEngine(0.1))
-        work = asyncio.create_task(queue.run([query(3)]))
+        work = asyncio.create_task(queue.ask(query(3)))
         await asyncio.sleep(0.02)
         queue.close()
         with pytest.raises(NotServing):
-            await queue.run([query(3)])
+            await queue.ask(query(3))
         early = await queue.drained(0.01)
         late = await queue.drained(5)
         return early, late, len((await work)[0].entities)

@@ -68,7 +68,9 @@ def test_digest_follows_the_weights(model: Path) -> None:
     ("source", "message"),
     [
         ("/nowhere/at/all", "no such folder; a source is"),
-        ("models:/gliner-ner@champion", "comes with the lifecycle part"),
+        ("models:/gliner-ner@champion", "needs MLFLOW_TRACKING_URI, such as"),
+        ("models:/gliner-ner", "write models:/NAME@ALIAS or models:/NAME/NUMBER"),
+        ("models:/gliner-ner/latest", "write models:/NAME@ALIAS or models:/NAME/NUMBER"),
         ("urchade/gliner_medium-v2.1", "the hub cannot be reached.*predictor bundle"),
     ],
 )
@@ -77,6 +79,7 @@ def test_sources_that_cannot_be_had(
 ) -> None:
     """Each says in one line what to do instead."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     with pytest.raises(BundleError, match=message) as caught:
         bundle.locate(source)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from predictor import logs
-from predictor.context import RequestContext, open_request
+from predictor.context import RequestContext
 
 SECRET = "Rosebud"
 
@@ -72,32 +72,3 @@ def test_request_line(caplog: pytest.LogCaptureFixture) -> None:
         "words": 9,
         "trace_id": "t" * 32,
     }
-
-
-@pytest.mark.parametrize(
-    ("headers", "trace_id"),
-    [
-        ({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, "a" * 32),
-        ({"x-b3-traceid": "c" * 16}, "c" * 16),
-        ({"traceparent": "Rosebud"}, ""),
-        ({}, ""),
-    ],
-)
-def test_trace_id(headers: dict[str, str], trace_id: str) -> None:
-    """The trace id comes from W3C's or Zipkin's header, when it is one."""
-    assert open_request(headers).trace_id == trace_id
-
-
-@pytest.mark.parametrize("given", ["", "two words", "x" * 129, "é", "a\nb"])
-def test_request_ids_that_are_none(given: str) -> None:
-    """An id that could not be a header or would break a log line is replaced."""
-    made = open_request({"x-request-id": given}).request_id
-
-    assert made != given
-    assert len(made) == 32
-
-
-@pytest.mark.parametrize(("given", "bounded"), [("2.5", True), ("3s", True), ("soon", False)])
-def test_request_timeout(given: str, bounded: bool) -> None:
-    """Seconds bound a request; what is no number does not."""
-    assert (open_request({"x-request-timeout": given}).deadline is not None) == bounded

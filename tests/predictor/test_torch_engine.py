@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import checkpoints
+import numpy as np
 import pytest
+import torch
 from gliner import GLiNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from predictor.engines import Window
 from predictor.engines.torch import LONGEST_FORWARD, TorchEngine
 from predictor.errors import BundleError
 from predictor.extraction import Extractor, Label, Query
@@ -168,3 +173,23 @@ def test_kinds_that_are_not_served(tiny: TorchEngine) -> None:
 
     with pytest.raises(BundleError, match="a BiEncoderSpanGLiNER is not served yet"):
         TorchEngine(BiEncoderSpanGLiNER(), "cpu", "fp32")
+
+
+def test_a_config_with_a_dtype_of_its_own(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encoder saved as fp16 is fp32 when that is asked for, and torch's default stays."""
+    defaults: list[torch.dtype] = []
+    monkeypatch.setattr(torch, "set_default_dtype", defaults.append)
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "half"))
+    config = json.loads((folder / "gliner_config.json").read_text())
+    config["encoder_config"]["dtype"] = "float16"
+    (folder / "gliner_config.json").write_text(json.dumps(config))
+
+    engine = TorchEngine.load(folder, "cpu", "fp32")
+
+    assert {one.dtype for one in engine._model.model.parameters()} == {torch.float32}
+    assert defaults == []
+    window = Window(("Ada", "was", "in", "London"), ("person",))
+    expected = TorchEngine.load(tiny_bert, "cpu", "fp32").score([window])[0]
+    assert np.array_equal(engine.score([window])[0], expected)

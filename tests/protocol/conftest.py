@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import wire
 from samples import LABELS, TEXTS, THRESHOLD, Found
@@ -25,3 +27,20 @@ def alone(server: RunningServer) -> Found:
     return [
         server.predict(text, labels=LABELS, threshold=THRESHOLD)[0]["entities"] for text in TEXTS
     ]
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two small models with other answers, and with other words that a label may not hold:
+    `<<ENT>>` for the first, `<<MARK>>` for the second."""
+    import checkpoints  # torch and GLiNER take seconds
+
+    from predictor import bundle
+
+    folder = tmp_path_factory.mktemp("bundles")
+    one = checkpoints.write(folder / "one", "bert")
+    two = checkpoints.write(folder / "two", "deberta", ent_token="<<MARK>>")
+    return (
+        bundle.write(str(one), folder / "bundle-one").folder,
+        bundle.write(str(two), folder / "bundle-two").folder,
+    )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import wire
+from followed import until
 from prometheus_client.parser import text_string_to_metric_families
 from servers import ROOT, RunningServer
 
@@ -174,12 +175,17 @@ def test_series_are_bounded(server: RunningServer) -> None:
 
 
 def line_of(server: RunningServer, request_id: str) -> dict[str, Any]:
-    """The one line that a request left in the log."""
-    [line] = [
-        one
-        for one in server.log_lines()
-        if one.get("request_id") == request_id and one["message"] == "request"
-    ]
+    """The one line that a request left in the log, where it stands a moment after the answer."""
+
+    def found() -> list[dict[str, Any]]:
+        return [
+            one
+            for one in server.log_lines()
+            if one.get("request_id") == request_id and one["message"] == "request"
+        ]
+
+    until(lambda: bool(found()))
+    [line] = found()
     return line
 
 
@@ -255,10 +261,8 @@ def test_probes_leave_no_line(server: RunningServer) -> None:
     live = wire.http(server, "GET", "/v2/health/live")
     lost = wire.http(server, "GET", "/v2/models/bert/ready")
 
-    logged = [one.get("request_id") for one in server.log_lines()]
-
-    assert live.asked_id not in logged
-    assert lost.asked_id in logged
+    assert line_of(server, lost.asked_id)["error"] == "not_found"
+    assert live.asked_id not in [one.get("request_id") for one in server.log_lines()]
 
 
 # ---------------------------------------------------------------- failures of our own

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from servers import ROOT, free_ports
 
+from pipeline.settings import Settings
+
 pytestmark = pytest.mark.server
 
 
@@ -158,3 +160,28 @@ def test_hub_id_offline() -> None:
     assert len(lines) == 1, lines
     assert "the hub cannot be reached" in lines[0]
     assert "python -m predictor bundle urchade/nonexistent-model FOLDER" in lines[0]
+
+
+def test_registry_without_the_alias(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alias that is not there ends the start in one line."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    source = f"models:/{settings.model_name}@champion"
+
+    code, lines = refused("--model", source)
+
+    assert code == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"predictor: {source}: MLflow at {settings.tracking_uri}: ")
+    assert f"Registered Model with name={settings.model_name} not found" in lines[0]
+
+
+def test_registry_that_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A registry that does not answer ends the start in one line, soon."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+    code, lines = refused("--model", "models:/ner@champion")
+
+    assert code == 1
+    assert len(lines) == 1, lines
+    assert "MLflow at http://127.0.0.1:9 does not answer: " in lines[0]
