@@ -53,9 +53,9 @@ case "$*" in
     *sys.version_info*2*) echo {minor} ;;
     *ensurepip*) {"exit 0" if venv else "exit 1"} ;;
     "-m venv"*) {make_venv} ;;
+    "-m pipeline demo"*) echo "demo $*, HF_HUB_OFFLINE=${{HF_HUB_OFFLINE-}}" ;;
     "-m pip --version") exit 0 ;;
     "-m pip"*) {pip} ;;
-    "-m predictor.demo"*) echo "demo $*, HF_HUB_OFFLINE=${{HF_HUB_OFFLINE-}}" ;;
     -*requirements*) exec {sys.executable} "$@" ;;
 esac""",
         )
@@ -169,7 +169,7 @@ def test_failed_installation_shows_pips_reason(machine: Machine) -> None:
     for result in (first, second):
         assert result.returncode != 0
         assert "No matching distribution for torch" in result.stderr
-        assert ".venv/install-predictor.log" in result.stderr
+        assert ".venv/install-demo.log" in result.stderr
 
 
 def test_python_311_is_preferred(machine: Machine) -> None:
@@ -185,7 +185,7 @@ def test_second_run_installs_nothing(machine: Machine) -> None:
     machine.has_python("python3.11", "3.11.7")
 
     first, second = machine.make("demo"), machine.make("demo")
-    with (machine.root / "requirements" / "predictor.lock").open("a") as lock:
+    with (machine.root / "requirements" / "demo.lock").open("a") as lock:
         lock.write("one-more==1.0\n")
     third = machine.make("demo")
 
@@ -205,10 +205,18 @@ def test_demo_passes_its_variables(machine: Machine) -> None:
     machine.has_python("python3.11", "3.11.7")
 
     plain = machine.make("demo").stdout
-    full = machine.make("demo", "ONCE=1", "HTTP_PORT=9000", "GRPC_PORT=9001", "MODEL=a/b").stdout
+    full = machine.make(
+        "demo", "ONCE=1", "HTTP_PORT=9000", "GRPC_PORT=9001", "MLFLOW_PORT=9002", "MODEL=a/b"
+    ).stdout
 
-    assert "--http_port 8080 --grpc_port 8081 --model embedded, HF_HUB_OFFLINE=1" in plain
-    assert "--http_port 9000 --grpc_port 9001 --model a/b --once, HF_HUB_OFFLINE=\n" in full
+    assert (
+        "--http-port 8080 --grpc-port 8081 --mlflow-port 5000 --backends embedded "
+        "--model embedded, HF_HUB_OFFLINE=1"
+    ) in plain
+    assert (
+        "--http-port 9000 --grpc-port 9001 --mlflow-port 9002 --backends embedded "
+        "--model a/b --once, HF_HUB_OFFLINE=\n"
+    ) in full
 
 
 def test_chromium_needs_debian(machine: Machine, tmp_path: Path) -> None:
@@ -217,7 +225,7 @@ def test_chromium_needs_debian(machine: Machine, tmp_path: Path) -> None:
     release.write_text("ID=alpine\n")
 
     result = subprocess.run(
-        ["bash", "scripts/chromium.sh"],
+        ["bash", "scripts/system.sh", "chromium"],
         cwd=machine.root,
         env={"PATH": str(machine.bin), "OS_RELEASE": str(release)},
         capture_output=True,
@@ -225,7 +233,7 @@ def test_chromium_needs_debian(machine: Machine, tmp_path: Path) -> None:
     )
 
     assert result.returncode == 0
-    assert "not Debian or Ubuntu: the browser tests are skipped" in result.stdout
+    assert "chromium: not installed and this is not Debian or Ubuntu" in result.stdout
 
 
 def test_chromium_is_installed_with_root(machine: Machine, tmp_path: Path) -> None:
@@ -236,7 +244,7 @@ def test_chromium_is_installed_with_root(machine: Machine, tmp_path: Path) -> No
     machine.has("apt-get", f'echo "$*" >> {calls}; [ "$1" = update ] || grep -q update {calls}')
 
     subprocess.run(
-        ["bash", "scripts/chromium.sh"],
+        ["bash", "scripts/system.sh", "chromium"],
         cwd=machine.root,
         env={"PATH": str(machine.bin), "OS_RELEASE": str(release)},
         check=True,

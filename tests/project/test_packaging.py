@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ("predictor", "pipeline", "demo", "dev")
+"""Each holds every pin of those before it."""
 PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9.-]*)(\[[a-z,]+\])?==(?P<version>[^\s;]+)(?P<marker> ; [^#]+)?$"
 )
@@ -101,7 +104,7 @@ def test_package_data_is_complete(project: dict[str, Any]) -> None:
     others = {
         file
         for file in project_files()
-        if file.is_relative_to(ROOT / "predictor")
+        if file.relative_to(ROOT).parts[0] in ("predictor", "pipeline")
         and file.suffix not in {".py", ".md"}
         and file.name != "Dockerfile"
     }
@@ -109,27 +112,30 @@ def test_package_data_is_complete(project: dict[str, Any]) -> None:
     assert others <= shipped
 
 
-@pytest.mark.parametrize("name", ["predictor", "dev"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_line_of_a_lock_is_a_pin(name: str) -> None:
     """A lock holds exact versions and nothing else: no address, no path, no option."""
     assert [line for line in pins(name) if not PIN.match(line)] == []
 
 
-@pytest.mark.parametrize("name", ["predictor", "dev"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_locks_hold_no_cuda(name: str) -> None:
     """A CPU build of torch stays free of CUDA packages; a GPU build brings its own."""
     assert [line for line in pins(name) if CUDA.match(line.split("==")[0])] == []
 
 
-def test_dev_lock_holds_predictor_lock() -> None:
+@pytest.mark.parametrize(("smaller", "larger"), list(pairwise(LOCKS)))
+def test_each_lock_holds_the_one_before(smaller: str, larger: str) -> None:
     """One .venv serves the demo and the tests, so that the same versions are tested and run."""
-    assert set(pins("predictor")) <= set(pins("dev"))
+    held, wanted = ({one.split(" ;")[0] for one in pins(name)} for name in (larger, smaller))
+
+    assert wanted <= held
 
 
 def test_locks_hold_what_pyproject_asks_for(project: dict[str, Any]) -> None:
     """No dependency was added without `make lock`."""
     extras = project["project"]["optional-dependencies"]
-    for name in ("predictor", "dev"):
+    for name in LOCKS:
         locked = {line.split("==")[0].split("[")[0] for line in pins(name)}
         for wanted in extras[name]:
             package = re.split(r"[\[<>=~! ]", wanted)[0].lower().replace("_", "-")
@@ -184,7 +190,8 @@ def test_ci_runs_make_test_with_nothing_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh"]
+    "file",
+    [".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh", "scripts/system.sh"],
 )
 def test_scripts_can_be_run(file: str) -> None:
     """Scripts keep their executable bit and are valid shell."""

@@ -1,0 +1,161 @@
+"""What each command does; every one ends with an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+
+from rich.console import Console
+
+from pipeline import parameters
+from pipeline import settings as settings_of
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings
+
+# Imports of MLflow, kfp and the model's libraries take seconds: they wait inside the commands,
+# so that `--help` and a mistake in the arguments are answered at once.
+
+
+def run(options: argparse.Namespace) -> int:
+    """`run`: the refresh graph, on this machine or on Kubeflow."""
+    arguments = parameters.given(options, parameters.of("refresh"))
+    settings = _settings(options)
+    if not settings.kfp_host or options.local:
+        from pipeline.runs import local as localrun
+
+        return localrun.run("refresh", arguments, settings, _console()).exit_code
+    from pipeline.runs import kubeflow
+
+    return kubeflow.run("refresh", arguments, settings, wait=not options.no_wait)
+
+
+def compile_graphs(_: argparse.Namespace) -> int:
+    """`compile`: the graphs as YAML, which is committed."""
+    from pipeline.runs import kubeflow
+
+    for file in kubeflow.compile_all():
+        _console().print(str(file), soft_wrap=True)
+    return 0
+
+
+def upload(options: argparse.Namespace) -> int:
+    """`upload`: the compiled graphs to Kubeflow, once for each content."""
+    from pipeline.runs import kubeflow
+
+    for line in kubeflow.upload(_on_kubeflow(options)):
+        _console().print(line, soft_wrap=True)
+    return 0
+
+
+def schedule(options: argparse.Namespace) -> int:
+    """`schedule`: a recurring run."""
+    from pipeline.runs import kubeflow
+
+    arguments = parameters.given(options, parameters.of("refresh"))
+    for line in kubeflow.schedule(
+        options.cron, arguments, _on_kubeflow(options), only_show=options.diff
+    ):
+        _console().print(line, soft_wrap=True)
+    return 0
+
+
+def approve(options: argparse.Namespace) -> int:
+    """`approve`: the same as setting the tag in the MLflow UI."""
+    from pipeline import review
+
+    _console().print(review.approve(options.version, getpass.getuser(), _settings()))
+    return 0
+
+
+def reject(options: argparse.Namespace) -> int:
+    """`reject`: the same as setting the tag in the MLflow UI, with a reason."""
+    from pipeline import review
+
+    _console().print(review.reject(options.version, getpass.getuser(), options.reason, _settings()))
+    return 0
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """`rollback`: all traffic back to an earlier champion, at once."""
+    from pipeline.registry import Registry
+    from pipeline.rollout import controller
+    from pipeline.steps.roll_out import backend
+
+    settings = _settings()
+    controller.roll_back(Registry(settings), backend(settings), options.to, options.reason)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """`status`: what serves, what waits, and how old it all is."""
+    from pipeline import status as of
+
+    found = of.collect(_settings())
+    of.show(found, _console(), as_json=options.json)
+    return found.exit_code
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`doctor`: every server and right that the lifecycle needs."""
+    from pipeline import doctor as of
+
+    found = of.run(_settings(), send=options.send, data=options.eval_data)
+    return of.show(found, _console())
+
+
+def poll(options: argparse.Namespace) -> int:
+    """`poll`: decided reviews, once or for good."""
+    from pipeline.review import poll as of
+
+    if options.every:
+        of.poll(_settings(), options.every)
+    else:
+        of.poll_once(_settings())
+    return 0
+
+
+def webhook(options: argparse.Namespace) -> int:
+    """`webhook`: the service that MLflow calls when a tag was set."""
+    from pipeline.review import webhook as of
+
+    settings = _settings()
+    if options.url:
+        of.ensure(settings, options.url)
+    of.serve(settings, options.address, options.port)
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """`demo`: the whole loop on this machine."""
+    from pipeline.local import demo as of
+
+    of.run(
+        of.Options(
+            once=options.once,
+            backends=options.backends,
+            model=options.model,
+            http_port=options.http_port,
+            grpc_port=options.grpc_port,
+            mlflow_port=options.mlflow_port,
+            home=options.home,
+        ),
+        _console(),
+    )
+    return 0
+
+
+def _settings(options: argparse.Namespace | None = None) -> Settings:
+    settings = settings_of.load()
+    host = getattr(options, "host", None)
+    return settings.model_copy(update={"kfp_host": host}) if host else settings
+
+
+def _on_kubeflow(options: argparse.Namespace) -> Settings:
+    settings = _settings(options)
+    if not settings.kfp_host:
+        raise SettingsError("name the Kubeflow Pipelines API with --host or PIPELINE_KFP_HOST")
+    return settings
+
+
+def _console() -> Console:
+    return Console(highlight=False)

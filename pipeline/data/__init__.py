@@ -1,0 +1,1 @@
+"""Where data and bundles come from, and what is checked before they are used."""

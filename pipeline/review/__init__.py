@@ -1,0 +1,296 @@
+"""A review: asked once, decided by a person in the MLflow UI, or expired.
+
+A reviewer sets the tag ``review`` of the challenger to ``approved`` or ``rejected``. Whoever
+notices (the webhook, polling, the command line) calls `decide`. What came of it stands in the
+tag ``review_decision``, which a reviewer does not write: it is ``open`` from the question to
+the decision, and only an open review of the current challenger can be decided. MLflow does not
+say who set a tag; the command line does.
+
+On one machine a lock file lets one process decide at a time. Where several machines notice,
+`launch` has to know a rollout that it has started already. A process that dies after it has
+launched and before it has recorded so launches again, which `launch` has to know too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import PipelineError, Refused
+from pipeline.progress import say
+from pipeline.registry import CHALLENGER, Registry, Tag, Version, now
+from pipeline.review import tags as review_tags
+from pipeline.review.lock import deciding
+from pipeline.review.tags import APPROVED, EXPIRED, NOT_REQUIRED, OPEN, PENDING, REJECTED, ReviewTag
+from pipeline.slack import messages
+from pipeline.slack.messenger import TOLD, Messenger
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from pipeline.settings import Settings
+
+Launch = Callable[[int, "Settings", str], object]
+"""Starts the rollout of a version, with the reason: `pipeline.runs.launch.rollout`.
+
+It starts none where one of this version has been started since its review was asked.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came of looking at a review.
+
+    Attributes:
+        outcome: approved, rejected and expired happened just now; ignored is a tag without
+            effect; pending waits; unchanged was decided before.
+        reason: one line.
+    """
+
+    version: int
+    outcome: Literal["approved", "rejected", "expired", "pending", "ignored", "unchanged"]
+    reason: str = ""
+
+
+def waive(number: int, registry: Registry) -> None:
+    """No review is asked for this version.
+
+    Raises:
+        Refused: a reviewer rejected exactly this version before.
+    """
+    with deciding(registry.settings):
+        version = _existing(number, registry)
+        _insist_on_no_refusal(version)
+        if version.tags.get(ReviewTag.DECISION) != APPROVED:
+            registry.tag(version, {Tag.REVIEW: NOT_REQUIRED, ReviewTag.DECISION: NOT_REQUIRED})
+
+
+def ask(number: int, registry: Registry, run: Run) -> Literal["approved", "pending"]:
+    """Ask for a review, and tell; asking again changes nothing.
+
+    The version becomes the challenger. An older one that still waits is expired. An approval
+    counts for good, unless the version was rolled back since.
+
+    Args:
+        run: the MLflow run, for the link in the message.
+
+    Raises:
+        Refused: the gate or a reviewer refused this version before.
+    """
+    with deciding(registry.settings):
+        version = _existing(number, registry)
+        _insist_on_no_refusal(version)
+        if review_tags.approval_counts(version):
+            return "approved"
+        before = registry.challenger()
+        current = before is not None and before.number == number
+        messenger = Messenger(registry)
+        waits = review_tags.is_open(version) and current
+        if waits and review_tags.said(version) == REJECTED:
+            _close(messenger, version, before)
+            _insist_on_no_refusal(_existing(number, registry))
+        if waits and review_tags.said(version) == APPROVED:
+            _record(registry, version, APPROVED, review_tags.by(version))
+            return "approved"
+        if not waits or review_tags.said(version) != PENDING or _overdue(version, registry):
+            version = _open(version, registry)
+        if before is not None and not current and review_tags.is_open(before):
+            _close(messenger, before, version)
+        hours = registry.settings.review_hours
+        message = messages.review_asked(messenger.facts(version, run), hours)
+        messenger.about_version(version, message, version.tags[Tag.REVIEW_ASKED_AT])
+    return "pending"
+
+
+def decide(number: int, registry: Registry, launch: Launch) -> Decision:
+    """Look at a version's review and do what follows from it, once.
+
+    Raises:
+        RolloutBusy: another process is deciding, or another rollout is under way. Nothing was
+            recorded: calling again later is right.
+        Unavailable: MLflow, or what `launch` needs, does not answer. The same holds.
+    """
+    with deciding(registry.settings):
+        version = registry.version(number)
+        if version is None:
+            return Decision(number, "ignored", f"there is no version {number}")
+        messenger = Messenger(registry)
+        if review_tags.is_open(version):
+            return _decide_open(messenger, version, launch)
+        if review_tags.settled(version):
+            return Decision(number, "unchanged", version.tags.get(ReviewTag.DECISION, ""))
+        if review_tags.said(version) == version.tags.get(ReviewTag.DECISION):
+            _tell_end(messenger, version)
+            return Decision(number, "unchanged", review_tags.said(version))
+        return _ignore(messenger, version, review_tags.why_closed(version))
+
+
+def approve(number: int, by: str, settings: Settings, launch: Launch | None = None) -> str:
+    """Set the tag as a reviewer would in the MLflow UI, and act on it.
+
+    Returns:
+        What happened, in one line.
+
+    Raises:
+        Refused: the version is not under review.
+    """
+    return _by_command(number, {ReviewTag.BY: by, Tag.REVIEW: APPROVED}, settings, launch)
+
+
+def reject(
+    number: int, by: str, reason: str, settings: Settings, launch: Launch | None = None
+) -> str:
+    """Set the tags as a reviewer would, and act on them; else as `approve`."""
+    tags = {ReviewTag.BY: by, ReviewTag.REASON: reason, Tag.REVIEW: REJECTED}
+    return _by_command(number, tags, settings, launch)
+
+
+def own_launch() -> Launch:
+    """How this project starts a rollout."""
+    from pipeline.runs import launch
+
+    return launch.rollout
+
+
+def _by_command(
+    number: int, tags: dict[str, str], settings: Settings, launch: Launch | None
+) -> str:
+    launch = own_launch() if launch is None else launch
+    registry = Registry(settings)
+    version = _existing(number, registry)
+    wanted = tags[Tag.REVIEW]
+    if not review_tags.is_open(version) and version.tags.get(ReviewTag.DECISION) != wanted:
+        raise Refused(review_tags.why_closed(version))
+    if review_tags.is_open(version):
+        registry.tag(version, tags)
+    decision = decide(number, registry, launch)
+    # The service may have been quicker: it heard of the tag at once.
+    if decision.outcome == "ignored" or wanted not in (decision.outcome, decision.reason):
+        raise Refused(decision.reason or f"version {number} is {decision.outcome}")
+    return f"version {number} is {wanted}"
+
+
+def _open(version: Version, registry: Registry) -> Version:
+    """Make it the challenger that waits for its review."""
+    asked = {
+        Tag.STATUS: "challenger",
+        Tag.REVIEW: PENDING,
+        Tag.REVIEW_ASKED_AT: now(),
+        ReviewTag.DECISION: OPEN,
+        # Empty, it stands on the page for the reviewer to fill in.
+        ReviewTag.REASON: "",
+    }
+    if ReviewTag.BY in version.tags:
+        asked[ReviewTag.BY] = ""
+    registry.tag(version, asked)
+    registry.point(CHALLENGER, version, "review asked")
+    return _existing(version.number, registry)
+
+
+def _decide_open(messenger: Messenger, version: Version, launch: Launch) -> Decision:
+    registry, number, said = messenger.registry, version.number, review_tags.said(version)
+    challenger = registry.challenger()
+    if closed := _close(messenger, version, challenger):
+        return closed
+    if said in ("", PENDING):
+        return Decision(number, "pending", "nobody has decided yet")
+    if said != APPROVED:
+        reason = f"`review` must be approved or rejected; it is {said[:40]!r}"
+        return _ignore(messenger, version, reason)
+    if review_tags.refused_by_gate(version):
+        return _ignore(messenger, version, review_tags.why_closed(version))
+    if challenger is None:
+        return _ignore(messenger, version, f"version {number} is not the challenger any more")
+    by = review_tags.by(version)
+    launch(number, registry.settings, f"review approved{by}")
+    _record(registry, version, APPROVED, by)
+    say(f"version {number}: review approved{by}; its rollout was started")
+    return Decision(number, "approved", f"review approved{by}")
+
+
+def _close(messenger: Messenger, version: Version, challenger: Version | None) -> Decision | None:
+    """End an open review that was rejected, lost its place or waited too long."""
+    said = review_tags.said(version)
+    if said == REJECTED:
+        reason = review_tags.reason(version)
+        detail = f"{review_tags.by(version)}{f': {reason}' if reason else ''}"
+        _end(messenger, version, REJECTED, detail)
+        return Decision(version.number, "rejected", reason)
+    if challenger is not None and challenger.number != version.number:
+        reason = f"version {challenger.number} took its place"
+    # An approval that was noticed late is an approval.
+    elif said == EXPIRED or (said != APPROVED and _overdue(version, messenger.registry)):
+        reason = f"nobody decided within {messenger.settings.review_hours:g} hours"
+    else:
+        return None
+    messenger.registry.tag(version, {ReviewTag.REASON: reason})
+    _end(messenger, version, EXPIRED, f": {reason}")
+    return Decision(version.number, "expired", reason)
+
+
+def _end(messenger: Messenger, version: Version, decision: str, detail: str) -> None:
+    """Close a review without a rollout, and tell."""
+    registry = messenger.registry
+    challenger = registry.challenger()
+    if challenger is not None and challenger.number == version.number:
+        registry.drop(CHALLENGER)
+    _record(registry, version, decision, detail, {Tag.STATUS: decision, Tag.REVIEW: decision})
+    say(f"version {version.number}: review {decision}{detail}")
+    _tell_end(messenger, _existing(version.number, registry))
+
+
+def _tell_end(messenger: Messenger, version: Version) -> None:
+    tags = version.tags
+    compose = (
+        messages.review_rejected
+        if tags[ReviewTag.DECISION] == REJECTED
+        else messages.review_expired
+    )
+    message = compose(messenger.facts(version), tags.get(ReviewTag.REASON, ""))
+    messenger.about_version(version, message, tags[ReviewTag.DECIDED_AT])
+
+
+def _ignore(messenger: Messenger, version: Version, reason: str) -> Decision:
+    message = messages.review_ignored(messenger.facts(version), reason)
+    if version.tags.get(f"{TOLD}{message.kind}") != reason:
+        say(f"version {version.number}: {reason}")
+        messenger.about_version(version, message, reason)
+    return Decision(version.number, "ignored", reason)
+
+
+def _record(
+    registry: Registry,
+    version: Version,
+    decision: str,
+    detail: str,
+    tags: dict[str, str] | None = None,
+) -> None:
+    registry.event(version, f"review: {decision}{detail}")
+    # The decision comes last: what is cut off before it is done again.
+    registry.tag(
+        version,
+        {**(tags or {}), ReviewTag.DECIDED_AT: now(), ReviewTag.DECISION: decision},
+    )
+
+
+def _insist_on_no_refusal(version: Version) -> None:
+    if review_tags.refused_by_gate(version):
+        raise Refused(review_tags.why_closed(version))
+    if version.tags.get(ReviewTag.DECISION) == REJECTED and review_tags.said(version) == REJECTED:
+        reason = review_tags.reason(version)
+        raise Refused(
+            f"version {version.number} was rejected in review"
+            f"{f' ({reason})' if reason else ''}; to ask again, remove its tag `review` in MLflow"
+        )
+
+
+def _overdue(version: Version, registry: Registry) -> bool:
+    return review_tags.overdue(version, registry.settings.review_hours)
+
+
+def _existing(number: int, registry: Registry) -> Version:
+    version = registry.version(number)
+    if version is None:
+        raise PipelineError(f"{registry.name} has no version {number}; see `status`")
+    return version

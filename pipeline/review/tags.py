@@ -1,0 +1,105 @@
+"""What a version's tags say about its review, without asking anybody."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from pipeline.registry.versions import Tag, Version
+from pipeline.slack.messenger import TOLD
+
+
+class ReviewTag:
+    """The tags of a review that a reviewer does not set in the MLflow UI, or need not."""
+
+    DECISION = "review_decision"  # what came of `review`: open, or a word of its list
+    DECIDED_AT = "review_decided_at"
+    BY = "review_by"  # who, where the command line was told; MLflow does not say
+    REASON = "review_reason"  # of a rejection or an expiry
+
+
+OPEN, APPROVED, REJECTED, EXPIRED = "open", "approved", "rejected", "expired"
+PENDING, NOT_REQUIRED = "pending", "not_required"
+RETELL = timedelta(days=1)
+"""For this long a decision that Slack did not take is told again."""
+
+
+def is_open(version: Version) -> bool:
+    """Whether somebody was asked and nothing was decided."""
+    return version.tags.get(ReviewTag.DECISION) == OPEN
+
+
+def said(version: Version) -> str:
+    """What the tag `review` says, however it was typed in a browser."""
+    return version.tags.get(Tag.REVIEW, "").strip().casefold()
+
+
+def by(version: Version) -> str:
+    """Who decided, as the end of a sentence."""
+    who = _line(version.tags.get(ReviewTag.BY, ""))
+    return f" by {who}" if who else " in MLflow"
+
+
+def reason(version: Version) -> str:
+    """The reason that was given, in one line; empty where none was."""
+    return _line(version.tags.get(ReviewTag.REASON, ""))
+
+
+def refused_by_gate(version: Version) -> bool:
+    """Whether the gate said no, and nobody forced it."""
+    return version.tags.get(Tag.GATE) == "refused"
+
+
+def approval_counts(version: Version) -> bool:
+    """Whether it was approved, and has not misbehaved since."""
+    tags = version.tags
+    return tags.get(ReviewTag.DECISION) == APPROVED and tags.get(Tag.STATUS) != "rolled_back"
+
+
+def overdue(version: Version, hours: float) -> bool:
+    """Whether it has waited for longer than this."""
+    return age(version.tags.get(Tag.REVIEW_ASKED_AT)) > timedelta(hours=hours)
+
+
+def settled(version: Version) -> bool:
+    """Whether `decide` has nothing to do for it, as far as its tags show."""
+    tags = version.tags
+    decision, word = tags.get(ReviewTag.DECISION, ""), said(version)
+    if decision == OPEN:
+        return False
+    if decision in (REJECTED, EXPIRED) and word == decision:
+        told = tags.get(f"{TOLD}review_{decision}") == tags.get(ReviewTag.DECIDED_AT)
+        return told or age(tags.get(ReviewTag.DECIDED_AT)) > RETELL
+    return word in ("", PENDING, NOT_REQUIRED, decision)
+
+
+def why_closed(version: Version) -> str:
+    """Why setting the tag has no effect, and what to do, in one line."""
+    number, tags = version.number, version.tags
+    decision = tags.get(ReviewTag.DECISION, "")
+    if refused_by_gate(version):
+        return f"the gate refused version {number}, so a review has no effect"
+    if decision == APPROVED:
+        return (
+            f"version {number} was approved before; "
+            "`python -m pipeline rollback` takes back what serves"
+        )
+    if decision in (REJECTED, EXPIRED):
+        return (
+            f"the review of version {number} is over ({decision}); "
+            "run the pipeline again to have it asked anew"
+        )
+    return f"version {number} is not under review"
+
+
+def age(time: str | None) -> timedelta:
+    """How long ago; nothing where a tag was broken by hand, so that it counts as new."""
+    try:
+        then = datetime.fromisoformat(time or "")
+    except ValueError:
+        return timedelta()
+    aware = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
+    return datetime.now(timezone.utc) - aware
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:500]

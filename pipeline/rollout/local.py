@@ -1,0 +1,267 @@
+"""Rollouts on one machine: a second predictor on trial, and one that follows the alias.
+
+There is no ingress in front of a laptop's predictor. Steps below 100 % therefore move no caller:
+only the rollout's own probes reach the candidate, which runs as a process of its own beside the
+one that serves. The promotion is the move of the alias `champion`, which the serving predictor
+notices; it loads the version beside the old one and swaps without dropping a request.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from filelock import FileLock, Timeout
+
+from pipeline.errors import PipelineError, RolloutBusy, RolloutFailed, Unavailable
+from pipeline.local.process import Process, answers, free_port
+from pipeline.registry import CHAMPION, Version
+from pipeline.rollout import Route, State
+from pipeline.settings import Settings
+
+READY_SECONDS = 300.0
+"""How long a predictor may take to load a version."""
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """The second predictor."""
+
+    version: Version
+    process: Process
+    ready: Callable[[], bool]
+
+
+class Local:
+    """The backend of one machine. See `rollout.Backend`.
+
+    The candidate's process ends with this one, however that ends.
+    """
+
+    def __init__(self, settings: Settings, *, ready_seconds: float = READY_SECONDS) -> None:
+        self._settings = settings
+        self._ready_seconds = ready_seconds
+        self._candidate: _Candidate | None = None
+
+    @contextmanager
+    def lock(self, owner: str) -> Iterator[None]:
+        """Hold a lock file, which the system releases when its owner dies."""
+        home = self._settings.home
+        home.mkdir(parents=True, exist_ok=True)
+        # Beside the lock file, which whoever asks for it empties.
+        name = home / "rollout.owner"
+        try:
+            with FileLock(home / "rollout.lock", blocking=False):
+                name.write_text(owner, encoding="utf-8")
+                try:
+                    yield
+                finally:
+                    self._stop_candidate()
+        except Timeout:
+            holder = name.read_text("utf-8") if name.exists() else "another process"
+            raise RolloutBusy(f"a rollout is under way, by {holder}; wait for its end") from None
+
+    def state(self) -> State:
+        """What the serving predictor says of itself, and the candidate's process."""
+        config, trial = self._config(), self._candidate
+        following = (config or {}).get("following") or {}
+        ready, reason = config is not None, str(following.get("reason", ""))
+        if trial:
+            ready = trial.ready()
+            reason = "" if ready else _last_line(trial.process) or "it does not answer"
+        elif config is None:
+            reason = f"no predictor answers at {self._url}"
+        return State(
+            stable=str(config["model"]["digest"]) if config else "",
+            canary=trial.version.digest if trial else "",
+            ready=ready,
+            reason=reason,
+        )
+
+    def start(self, version: Version, stable: Version | None) -> None:
+        """Start a second predictor with the version, and wait until it is ready.
+
+        Raises:
+            RolloutFailed: it is not; the text is its own last line.
+            Unavailable: there is a stable version and no predictor serves.
+            PipelineError: the predictor that serves does not follow the alias.
+        """
+        self._stop_candidate()
+        if stable:
+            self._following()
+        home = self._settings.home / "rollout"
+        port = free_port()
+        log = home / f"version-{version.number}.log"
+        log.unlink(missing_ok=True)
+        name = self._model_name()
+        process = Process(
+            "the candidate's predictor",
+            [
+                *(sys.executable, "-m", "predictor"),
+                *("--model", f"models:/{self._settings.model_name}/{version.number}"),
+                *("--model_name", name, "--http_port", str(port), "--enable_grpc", "false"),
+            ],
+            log,
+            {
+                "MLFLOW_TRACKING_URI": self._settings.tracking_uri,
+                "GLINER_CACHE_DIR": str((home / "cache").resolve()),
+            },
+        )
+        process.url = f"http://127.0.0.1:{port}"
+        ready = answers(f"{process.url}/v2/models/{name}/ready")
+        self._candidate = _Candidate(version, process, ready)
+        process.start()
+        try:
+            process.wait(ready, self._ready_seconds)
+        except PipelineError as error:
+            reason = _last_line(process) or str(error).splitlines()[0]
+            raise RolloutFailed(f"its predictor does not become ready: {reason}") from error
+
+    def step(self, percent: int) -> None:
+        """Nothing to move: see this module's first lines."""
+        if self._candidate is None:
+            raise RolloutFailed(f"nothing was started that could take {percent} %")
+
+    def candidate(self) -> Route:
+        """The second predictor."""
+        if self._candidate is None:
+            raise RolloutFailed("the candidate's predictor was not started")
+        return Route(self._candidate.process.url, model=self._model_name())
+
+    def stable(self) -> Route | None:
+        """The serving predictor: until the promotion it has the stable version."""
+        return self.public() if self._config() else None
+
+    def public(self) -> Route:
+        """The predictor that callers use."""
+        return Route(self._url, self._headers, self._model_name())
+
+    def promote(self, version: Version) -> None:
+        """Wait until the serving predictor has followed the alias to this version.
+
+        Raises:
+            RolloutFailed: it cannot take it up; the text is the predictor's reason.
+            Unavailable: no predictor serves.
+        """
+        # Its memory is needed: the serving predictor loads the version beside the old one.
+        self._stop_candidate()
+        self._until_serving(version)
+
+    def roll_back(self, version: Version, stable: Version | None) -> None:
+        """End the second predictor, and wait until the serving one has the stable version."""
+        self._stop_candidate()
+        if stable is None:
+            return
+        try:
+            self._until_serving(stable)
+        except RolloutFailed as error:
+            raise Unavailable(str(error)) from error
+
+    def _until_serving(self, version: Version) -> None:
+        until = time.monotonic() + self._ready_seconds
+        while True:
+            config = self._config()
+            if config and config["model"]["digest"] == version.digest:
+                return
+            if config:
+                following = self._source_checked(config)
+                wanted = following.get("wanted_version") == str(version.number)
+                if wanted and following.get("state") == "failed":
+                    raise RolloutFailed(
+                        f"the serving predictor cannot take version {version.number} up: "
+                        f"{following.get('reason')}"
+                    )
+            if time.monotonic() > until:
+                if config is None:
+                    raise self._nobody()
+                raise RolloutFailed(
+                    f"the serving predictor does not come to version {version.number} within "
+                    f"{self._ready_seconds:.0f} s: {following.get('state')} "
+                    f"{following.get('reason') or ''}".rstrip()
+                )
+            time.sleep(_POLL_SECONDS)
+
+    # What the serving predictor says
+
+    @property
+    def _url(self) -> str:
+        return self._settings.predictor_url.rstrip("/")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        host = self._settings.predictor_host
+        return {"Host": host} if host else {}
+
+    def _config(self) -> dict[str, Any] | None:
+        """Its `/api/v1/config`; None when nothing answers."""
+        try:
+            answer = httpx.get(
+                f"{self._url}/api/v1/config",
+                headers=self._headers,
+                timeout=self._settings.http_timeout_seconds,
+                trust_env=False,
+            )
+        except httpx.HTTPError:
+            return None
+        try:
+            config: dict[str, Any] = answer.raise_for_status().json()
+            _ = config["model"]["digest"]
+        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+            raise PipelineError(
+                f"{self._url} is not our predictor ({type(error).__name__} at /api/v1/config); "
+                "set PIPELINE_PREDICTOR_URL"
+            ) from error
+        return config
+
+    def _following(self) -> Mapping[str, Any]:
+        config = self._config()
+        if config is None:
+            raise self._nobody()
+        return self._source_checked(config)
+
+    def _source_checked(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What it follows, made sure to be our alias."""
+        following: Mapping[str, Any] = config.get("following") or {}
+        source = following.get("source") or "nothing"
+        if source != self._source:
+            raise PipelineError(
+                f"the predictor at {self._url} follows {source} and not {self._source}; start it "
+                f"with --model {self._source}"
+            )
+        return following
+
+    def _nobody(self) -> Unavailable:
+        return Unavailable(
+            f"no predictor answers at {self._url}; start one with `python -m predictor --model "
+            f"{self._source}`, or set PIPELINE_PREDICTOR_URL"
+        )
+
+    @property
+    def _source(self) -> str:
+        return f"models:/{self._settings.model_name}@{CHAMPION}"
+
+    def _model_name(self) -> str:
+        """The model's name in addresses, as the serving predictor has it."""
+        config = self._config()
+        return str(config["model"].get("name", "gliner")) if config else "gliner"
+
+    def _stop_candidate(self) -> None:
+        if self._candidate:
+            self._candidate.process.stop()
+            self._candidate = None
+
+
+def _last_line(process: Process) -> str:
+    """The last thing it said before it ended, empty while it runs."""
+    try:
+        process.check()
+    except PipelineError:
+        lines = [line for line in process.tail().splitlines()[:-1] if line.strip()]
+        return lines[-1].removeprefix("predictor: ") if lines else "it ended without a word"
+    return ""

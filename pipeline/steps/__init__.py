@@ -1,0 +1,1 @@
+"""The steps of the graph: ordinary functions, one file a step, tested without a cluster."""

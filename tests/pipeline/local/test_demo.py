@@ -1,0 +1,137 @@
+"""The demo's frame: ports that are taken, and how it ends when somebody interrupts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.local.process import free_port
+
+ROOT = Path(__file__).parents[3]
+PORTS = ("http-port", "grpc-port", "mlflow-port")
+
+
+def ports() -> dict[str, int]:
+    return {name: free_port() for name in PORTS}
+
+
+def arguments(chosen: dict[str, int], home: Path) -> list[str]:
+    flags = [part for name, port in chosen.items() for part in (f"--{name}", str(port))]
+    return ["demo", *flags, "--home", str(home)]
+
+
+def start(home: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *arguments(ports(), home), *options],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below one."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+    children = {int(child) for child in listed}
+    return children.union(*(descendants(child) for child in children))
+
+
+def gone(pids: set[int], seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("flag", PORTS)
+def test_taken_port_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str
+) -> None:
+    """Whoever has the port, the message names it and the way out, and nothing is started."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken: int = other.getsockname()[1]
+
+        code = main(arguments(ports() | {flag: taken}, tmp_path / "home"))
+
+    variable = flag.upper().replace("-", "_")
+    assert code == 2
+    assert capsys.readouterr().err == (
+        f"pipeline: port {taken} is taken; choose another with "
+        f"`make demo {variable}=N` or `--{flag} N`\n"
+    )
+    assert not (tmp_path / "home").exists()
+
+
+def test_impossible_port_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A port that cannot exist is said to be one."""
+    code = main(arguments(ports() | {"http-port": 70000}, tmp_path / "home"))
+
+    assert code == 2
+    assert "port 70000 does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    """Asked to stop in the middle of a run, or killed, it takes every server with it."""
+    process = start(tmp_path / "home")
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("1/3"):
+            break
+    time.sleep(3)
+    below = descendants(process.pid)
+
+    process.send_signal(number)
+    process.communicate(timeout=60)
+
+    assert len(below) >= 2
+    # A step of the run has its own time to end.
+    assert gone(below, 90)
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.training
+@pytest.mark.timeout(900)
+def test_whole_loop(tmp_path: Path) -> None:
+    """A version is promoted, a worse one refused, a broken one taken back, no request lost."""
+    process = start(tmp_path / "home", "--once")
+
+    output, errors = process.communicate(timeout=850)
+
+    assert process.returncode == 0, output + errors
+    assert re.search(r"^Marie Curie +person +[01]\.\d\d *$", output, re.MULTILINE), output
+    # Above the table of versions an entity is in a row of its own too: 3 May 2027.
+    table = output.partition("\nversion ")[2]
+    rows = re.findall(r"^ *(\d) ?(@champion)? +(\w+) ", table, re.MULTILINE)
+    assert rows == [
+        ("3", "", "rolled_back"),
+        ("2", "", "refused"),
+        ("1", "@champion", "champion"),
+    ]
+    assert re.search(r"^\d{2,} requests meanwhile, 0 failed \(\d+ by version 1\)$", output, re.M)
+    for name in ("Page", "MLflow", "The last run"):
+        assert re.search(rf"^{name} +http://\S+$", output, re.MULTILINE)

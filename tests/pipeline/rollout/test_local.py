@@ -1,0 +1,231 @@
+"""Rollouts on one machine: real predictors, a real registry, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import registered
+import rollouts
+import servers
+from rollouts import World
+
+from pipeline.errors import PipelineError, RolloutBusy, Unavailable
+from pipeline.local.process import Process, free_port
+from pipeline.registry import Registry, RunTag, Tag
+from pipeline.rollout import controller
+from pipeline.rollout.local import Local
+from pipeline.rollout.plan import Plan
+from pipeline.settings import Settings
+from pipeline.steps import roll_out
+from predictor import bundle
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+QUICK = Plan(steps=(50, 100), min_requests=10, hold_seconds=0, max_latency_ratio=50)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Path]:
+    """Two good models, and one that does not give the answers it was recorded with."""
+    import checkpoints
+
+    folder = tmp_path_factory.mktemp("bundles")
+    other = checkpoints.write(folder / "other", "bert", max_len=48)
+    bundle.write(str(tiny_bert), folder / "good")
+    bundle.write(str(other), folder / "better")
+    shutil.copytree(folder / "good", folder / "broken")
+    golden = json.loads((folder / "broken" / "golden.json").read_text())
+    golden["requests"][0]["entities"] = [
+        {"text": "Ada", "label": "person", "start": 0, "end": 3, "score": 0.99}
+    ]
+    (folder / "broken" / "golden.json").write_text(json.dumps(golden))
+    return {name: folder / name for name in ("good", "better", "broken")}
+
+
+@pytest.fixture(scope="module")
+def following(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_server: Process, bundles: dict[str, Path]
+) -> Iterator[Settings]:
+    """Settings for a predictor that follows the champion, with version 1 in that place, a good
+    version 2 and a broken version 3."""
+    folder = tmp_path_factory.mktemp("local")
+    name = f"local-{folder.name}"
+    settings = Settings(
+        tracking_uri=mlflow_server.url,
+        model_name=name,
+        experiment=name,
+        home=folder,
+        http_retries=1,
+    )
+    for kind in ("good", "better", "broken"):
+        registered.register(settings, bundles[kind])
+    registered.point(settings, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
+        arguments = ("--model", f"models:/{name}@champion")
+        with servers.running(folder, *arguments, settings={"follow_seconds": 0.5}) as predictor:
+            yield settings.model_copy(update={"predictor_url": predictor.url})
+
+
+def serving(settings: Settings) -> str:
+    config = httpx.get(f"{settings.predictor_url}/api/v1/config", timeout=30).json()
+    return str(config["model"]["digest"])
+
+
+def test_promoted_and_rolled_back_by_hand(
+    following: Settings, bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The serving predictor comes to the new version, and with one command back to the old."""
+    registry = Registry(following)
+
+    outcome = roll_out.run(2, job="good-job", plan=QUICK, settings=following)
+
+    assert outcome == "promoted"
+    assert serving(following) == bundle.digest(bundles["better"])
+    run = registry.run("good-job").data.tags
+    assert (run[RunTag.OUTCOME], run[RunTag.VERSION]) == ("promoted", "2")
+    said = capsys.readouterr().out
+    assert "version 2 at 50 %: 10 requests, 0.0% errors, p95 " in said
+    assert "4 golden answers" in said
+
+    controller.roll_back(registry, Local(following))
+
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.number == 1
+    assert serving(following) == champion.digest
+
+
+def test_a_broken_candidate_is_told_by_its_own_words(
+    following: Settings, bundles: dict[str, Path]
+) -> None:
+    """A bundle that does not give its golden answers never takes a request."""
+    outcome = roll_out.run(3, job="broken-job", plan=QUICK, settings=following)
+
+    assert outcome == "rolled_back"
+    reason = Registry(following).run("broken-job").data.tags[RunTag.REASON]
+    assert reason.startswith("its predictor does not become ready: ")
+    assert "no longer gives its golden answer: label 'person' at 0-3" in reason
+    assert serving(following) == bundle.digest(bundles["good"])
+
+
+SCRIPT = """
+import sys
+from pipeline.rollout.plan import Plan
+from pipeline.steps import roll_out
+plan = Plan(steps=(50, 100), min_requests=10, hold_seconds=120, max_latency_ratio=50)
+roll_out.run(2, job="ended-job", plan=plan)
+"""
+
+
+@pytest.fixture
+def under_way(following: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A rollout in a process of its own that has come to its first step."""
+    environment = {
+        "PIPELINE_TRACKING_URI": following.tracking_uri,
+        "PIPELINE_PREDICTOR_URL": following.predictor_url,
+        "PIPELINE_MODEL_NAME": following.model_name,
+        "PIPELINE_EXPERIMENT": following.experiment,
+        "PIPELINE_HOME": str(following.home),
+    }
+    registry = Registry(following)
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], env={**os.environ, **environment})
+    try:
+        until(
+            lambda: (
+                tags(registry, 2).get(Tag.ROLLOUT) == "running"
+                and tags(registry, 2).get(Tag.ROLLOUT_PERCENT) == "50"
+            )
+        )
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tags(registry: Registry, number: int) -> dict[str, str]:
+    version = registry.version(number)
+    assert version is not None
+    return dict(version.tags)
+
+
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_signal_takes_the_candidate_back(
+    following: Settings, under_way: subprocess.Popen[bytes], bundles: dict[str, Path]
+) -> None:
+    """SIGTERM ends a rollout in order: rolled back, told, no process left, exit code not 0."""
+    children = psutil.Process(under_way.pid).children()
+
+    with pytest.raises(RolloutBusy, match=r"by ended-job \(process \d+ on "):
+        roll_out.run(2, job="second-job", plan=QUICK, settings=following)
+    under_way.send_signal(signal.SIGTERM)
+    code = under_way.wait(60)
+
+    assert code == 128 + signal.SIGTERM
+    found = tags(Registry(following), 2)
+    assert (found[Tag.ROLLOUT], found[Tag.ROLLOUT_REASON]) == (
+        "rolled_back",
+        "interrupted (Terminated)",
+    )
+    assert len(children) == 1
+    assert not children[0].is_running()
+    assert serving(following) == bundle.digest(bundles["good"])
+
+
+def test_killed_for_real_and_run_again(
+    following: Settings, under_way: subprocess.Popen[bytes], bundles: dict[str, Path]
+) -> None:
+    """After `kill -9` the lock is free and the second predictor ends; the next run goes on."""
+    [child] = psutil.Process(under_way.pid).children()
+    under_way.kill()
+    under_way.wait()
+    child.wait(60)
+
+    outcome = roll_out.run(2, job="again-job", plan=QUICK, settings=following)
+
+    assert outcome == "promoted"
+    assert serving(following) == bundle.digest(bundles["better"])
+    controller.roll_back(Registry(following), Local(following))
+    assert serving(following) == bundle.digest(bundles["good"])
+
+
+def test_no_predictor(settings: Settings, bundles: dict[str, Path]) -> None:
+    """Who has forgotten to start a predictor is told how."""
+    registered.register(settings, bundles["good"])
+    alone = settings.model_copy(update={"predictor_url": f"http://127.0.0.1:{free_port()}"})
+    first = Registry(alone).version(1)
+    assert first is not None
+    backend = Local(alone, ready_seconds=0.1)
+
+    with pytest.raises(Unavailable, match=r"no predictor answers at .* --model models:/ner-"):
+        backend.promote(first)
+
+
+def test_a_predictor_that_follows_nothing(settings: Settings, bundles: dict[str, Path]) -> None:
+    """A predictor with a model of its own cannot be moved by an alias."""
+    registered.register(settings, bundles["good"])
+    first = Registry(settings).version(1)
+    assert first is not None
+
+    with rollouts.running(World(stable="c" * 64)) as world:
+        stays = settings.model_copy(update={"predictor_url": f"{world.url}/public"})
+
+        with pytest.raises(PipelineError, match=r"follows nothing and not models:/ner-.*@champion"):
+            Local(stays).start(first, first)

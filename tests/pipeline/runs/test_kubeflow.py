@@ -1,0 +1,403 @@
+"""Uploading, running and scheduling, with kfp's real client against Kubeflow's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import kubeflow_api
+import pytest
+from kubeflow_api import Kubeflow
+from rich.console import Console
+
+from pipeline.errors import PipelineError, SettingsError, Unavailable
+from pipeline.runs import connection, kubeflow, outcome, recurring
+from pipeline.runs.outcome import Outcome
+from pipeline.runs.recurring import Cron
+from pipeline.settings import Settings
+
+ARGUMENTS = {"eval_data": "s3://data/eval"}
+
+
+@pytest.fixture
+def server() -> Iterator[Kubeflow]:
+    """Kubeflow's API with nothing in it."""
+    with kubeflow_api.running() as started:
+        yield started
+
+
+@pytest.fixture
+def settings(server: Kubeflow) -> Settings:
+    """Settings that lead to it."""
+    return Settings(kfp_host=server.url, http_retries=2, http_timeout_seconds=5)
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console whose text can be read back."""
+    return Console(file=StringIO(), width=200)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
+    # kfp's client would read a namespace from the home folder of whoever tests.
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+
+
+def _shown(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_second_upload_changes_nothing(server: Kubeflow, settings: Settings) -> None:
+    """The version's name is the hash of its content, so it is found again."""
+    first = kubeflow.upload(settings)
+    second = kubeflow.upload(settings)
+
+    assert all(line.endswith("uploaded") for line in first)
+    assert all(line.endswith("is there already") for line in second)
+    assert [one["display_name"] for one in server.pipelines.values()] == [
+        "gliner-refresh",
+        "gliner-rollout",
+    ]
+    assert len(server.versions) == 2
+
+
+def test_another_image_is_another_version(server: Kubeflow, settings: Settings) -> None:
+    """The image that the settings name takes the place of the compiled one in every step."""
+    kubeflow.upload(settings)
+    kubeflow.upload(settings.model_copy(update={"image": "registry.example.com/steps:2"}))
+
+    specs = [one["pipeline_spec"]["pipeline_spec"] for one in server.versions.values()]
+    images = [
+        {one["container"]["image"] for one in spec["deploymentSpec"]["executors"].values()}
+        for spec in specs
+    ]
+    assert sum(one == {"registry.example.com/steps:2"} for one in images) == 2
+    assert len(images) == 4
+
+
+def test_upload_finds_what_another_made_meanwhile(server: Kubeflow, settings: Settings) -> None:
+    """A name that is taken just then (409) is looked up again."""
+    server.fail("POST", "/pipelines$", 409, late=True)
+    server.fail("POST", "upload_version", 409, late=True)
+
+    lines = kubeflow.upload(settings)
+
+    assert len(lines) == 2
+    assert len(server.versions) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttled_reads_are_asked_again(server: Kubeflow, settings: Settings, status: int) -> None:
+    """A server that is busy for a moment is no reason to fail."""
+    server.fail("GET", "healthz", status)
+    server.fail("GET", "/pipelines", status)
+
+    assert len(kubeflow.upload(settings)) == 2
+
+
+def test_throttled_creation_is_asked_again(server: Kubeflow, settings: Settings) -> None:
+    """429 says that nothing was done, so that a POST may be sent again."""
+    server.fail("POST", "/runs", 429)
+
+    assert kubeflow.run("refresh", ARGUMENTS, settings, wait=False) == 0
+    assert len(server.runs) == 1
+
+
+def test_lost_answer_starts_no_second_run(server: Kubeflow, settings: Settings) -> None:
+    """The run was started and the answer lost: it is found by its name."""
+    server.fail("POST", "/runs", late=True)
+
+    run_id, _ = kubeflow.start("rollout", {"version": 3}, settings, "rollout-v3-abc")
+
+    assert [run_id] == list(server.runs)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"status": 500, "times": 9}, "does not answer: told to fail (500)"),
+        ({"status": 0, "times": 9}, "does not answer"),
+        ({"delay": 2, "times": 9}, "does not answer"),
+    ],
+)
+def test_server_that_is_down_is_one_line(
+    server: Kubeflow, settings: Settings, fault: dict[str, Any], said: str
+) -> None:
+    """Errors, dropped connections and silence end with exit code 7, within the time limit."""
+    server.fail("GET", "/pipelines", **fault)
+    hasty = settings.model_copy(update={"http_timeout_seconds": 0.5, "http_retries": 1})
+
+    with pytest.raises(Unavailable) as caught:
+        kubeflow.upload(hasty)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_listens(settings: Settings) -> None:
+    """An address without a server says so at once."""
+    nowhere = settings.model_copy(update={"kfp_host": "http://127.0.0.1:9", "http_retries": 0})
+
+    with pytest.raises(Unavailable, match=r"Kubeflow at http://127\.0\.0\.1:9 does not answer"):
+        kubeflow.upload(nowhere)
+
+
+def test_token_is_sent_and_never_shown(server: Kubeflow, settings: Settings) -> None:
+    """The right token is let in; a wrong one is refused in a line that does not hold it."""
+    server.token = "right"
+    right = Settings(**{**settings.model_dump(), "kfp_token": "right"})
+    wrong = Settings(**{**settings.model_dump(), "kfp_token": "wrong-secret"})
+
+    kubeflow.upload(right)
+    with pytest.raises(PipelineError, match="PIPELINE_KFP_TOKEN") as caught:
+        kubeflow.upload(wrong)
+
+    assert "wrong-secret" not in str(caught.value)
+
+
+def test_runs_of_several_users_need_their_namespace(server: Kubeflow, settings: Settings) -> None:
+    """Where Kubeflow serves several users, everything goes into the namespace of the settings."""
+    server.multi_user = True
+    ours = settings.model_copy(update={"kfp_namespace": "team"})
+
+    with pytest.raises(PipelineError, match="Namespace is required"):
+        kubeflow.run("refresh", ARGUMENTS, settings, wait=False)
+    kubeflow.run("refresh", ARGUMENTS, ours, wait=False)
+    recurring.schedule("0 3 * * *", ARGUMENTS, ours)
+
+    assert next(iter(server.experiments.values()))["namespace"] == "team"
+    assert len(server.recurring_runs) == 1
+
+
+def test_run_carries_its_arguments(server: Kubeflow, settings: Settings) -> None:
+    """Arguments, service account and version arrive as given."""
+    ours = settings.model_copy(update={"kfp_service_account": "gliner-pipeline"})
+
+    kubeflow.run("refresh", {**ARGUMENTS, "min_f1": 0.8}, ours, wait=False)
+
+    [run] = server.runs.values()
+    assert run["runtime_config"]["parameters"] == {"eval_data": "s3://data/eval", "min_f1": 0.8}
+    assert run["service_account"] == "gliner-pipeline"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"eval_dta": "x"}, "the graph refresh has no parameter eval_dta"),
+        ({}, "the graph refresh needs a value for eval_data"),
+    ],
+)
+def test_wrong_argument_is_refused_before_anything_starts(
+    server: Kubeflow, settings: Settings, arguments: dict[str, Any], said: str
+) -> None:
+    """A mistake in the arguments is found here and not by a pod."""
+    with pytest.raises(SettingsError, match=said):
+        kubeflow.start("refresh", arguments, settings, "name")
+
+    assert not server.runs
+
+
+@pytest.mark.parametrize(
+    ("state", "came_to", "code", "said"),
+    [
+        ("SUCCEEDED", Outcome("promoted", version=3), 0, "refresh: promoted, version 3"),
+        ("SUCCEEDED", Outcome("refused", "F1 0.4"), 4, "refresh: refused: F1 0.4"),
+        ("SUCCEEDED", Outcome("rolled_back", "slow"), 5, "refresh: rolled back: slow"),
+        ("FAILED", Outcome("failed", "no data"), 1, "refresh: failed: no data"),
+        ("CANCELED", Outcome(), 1, "refresh: was cancelled"),
+    ],
+)
+def test_following_shows_steps_and_ends_with_the_outcome(
+    server: Kubeflow,
+    settings: Settings,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    came_to: Outcome,
+    code: int,
+    said: str,
+) -> None:
+    """Each change of a step is a line, Kubeflow's own tasks are not, and the exit code tells."""
+    monkeypatch.setattr(outcome, "of", lambda _job, _settings: came_to)
+    server.states = [
+        {"state": "PENDING"},
+        _tasks("RUNNING", evaluate="RUNNING", **{"evaluate-driver": "SUCCEEDED"}),
+        _tasks("RUNNING", evaluate="SUCCEEDED", register="RUNNING"),
+        _tasks(state, evaluate="SUCCEEDED", register=state),
+    ]
+
+    result = kubeflow.run("refresh", ARGUMENTS, settings, console=console)
+
+    lines = _shown(console).splitlines()
+    assert code == result
+    assert said == lines[-1]
+    assert lines[1:4] == ["  evaluate: running", "  evaluate: succeeded", "  register: running"]
+    assert "driver" not in _shown(console)
+
+
+def test_same_name_is_started_once(server: Kubeflow, settings: Settings) -> None:
+    """A second start finds the first run; one that failed does not count."""
+    first, new = kubeflow.start("rollout", {"version": 3}, settings, "rollout-v3-abc")
+    again, known = kubeflow.start("rollout", {"version": 3}, settings, "rollout-v3-abc")
+    server.runs[first]["state"] = "FAILED"
+    third, _ = kubeflow.start("rollout", {"version": 3}, settings, "rollout-v3-abc")
+
+    assert (first, True, False) == (again, new, known)
+    assert first != third
+
+
+def test_address_is_asked_for() -> None:
+    """Without an address the line says where to put one."""
+    with pytest.raises(SettingsError, match="PIPELINE_KFP_HOST"):
+        connection.connect(Settings())
+
+
+# The schedule
+
+
+def test_schedule_is_daily_and_comes_once(server: Kubeflow, settings: Settings) -> None:
+    """Creating it twice changes nothing."""
+    first = recurring.schedule(recurring.DAILY, ARGUMENTS, settings)
+    before = dict(server.recurring_runs)
+    second = recurring.schedule(recurring.DAILY, ARGUMENTS, settings)
+
+    [made] = server.recurring_runs.values()
+    assert made["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+    assert (made["mode"], made["no_catchup"], made["max_concurrency"]) == ("ENABLE", True, "1")
+    assert first[0] == "gliner-refresh: created"
+    assert second[0] == "gliner-refresh: unchanged"
+    assert before == server.recurring_runs
+
+
+def test_changed_schedule_replaces_the_old_one(server: Kubeflow, settings: Settings) -> None:
+    """One recurring run is left, enabled, and the lines say what is otherwise."""
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    lines = recurring.schedule("30 2 * * 1-5", {**ARGUMENTS, "min_f1": 0.8}, settings)
+
+    [made] = server.recurring_runs.values()
+    assert made["mode"] == "ENABLE"
+    assert lines[:3] == [
+        "gliner-refresh: changed",
+        "  cron: 0 0 3 * * * → 0 30 2 * * 1-5",
+        "  min_f1: (default) → 0.8",
+    ]
+
+
+def test_new_one_is_enabled_after_the_old_one_is_gone(server: Kubeflow, settings: Settings) -> None:
+    """At no moment do two run."""
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    server.requests.clear()
+    recurring.schedule("0 4 * * *", ARGUMENTS, settings)
+
+    changes = [
+        one.partition("/apis/v2beta1/")[2].partition(":")[2] or one.split()[0]
+        for one in server.requests
+        if "recurringruns" in one and not one.startswith("GET")
+    ]
+    assert changes == ["POST", "DELETE", "enable"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "recurring"), ("POST", ":enable")])
+def test_schedule_that_was_interrupted_is_finished(
+    server: Kubeflow, settings: Settings, method: str, path: str
+) -> None:
+    """Killed when the new one was made or the old one deleted: the next call ends it."""
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    server.fail(method, path, 500, times=9)
+    with pytest.raises(Unavailable):
+        recurring.schedule("0 4 * * *", ARGUMENTS, settings)
+    server.faults.clear()
+    recurring.schedule("0 4 * * *", ARGUMENTS, settings)
+
+    [made] = server.recurring_runs.values()
+    assert made["mode"] == "ENABLE"
+    assert made["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+
+
+def test_lost_answer_makes_no_second_schedule(server: Kubeflow, settings: Settings) -> None:
+    """The recurring run was made and the answer lost: it is found."""
+    server.fail("POST", "/recurringruns$", late=True)
+
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+
+    assert len(server.recurring_runs) == 1
+
+
+def test_duplicates_are_cleared(server: Kubeflow, settings: Settings) -> None:
+    """However many of its name there are, on however many pages, one is left."""
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    [made] = server.recurring_runs.values()
+    for number in range(4):
+        server.recurring_runs[str(number)] = {**made, "recurring_run_id": str(number)}
+    server.recurring_runs["other"] = {**made, "recurring_run_id": "other", "display_name": "other"}
+
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+
+    assert sorted(one["display_name"] for one in server.recurring_runs.values()) == [
+        "gliner-refresh",
+        "other",
+    ]
+
+
+def test_diff_changes_nothing(server: Kubeflow, settings: Settings) -> None:
+    """What would be is said, and only reading requests are sent."""
+    created = kubeflow.schedule("0 3 * * *", ARGUMENTS, settings, only_show=True)
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    server.requests.clear()
+    changed = kubeflow.schedule("0 4 * * *", ARGUMENTS, settings, only_show=True)
+
+    assert created[0] == "gliner-refresh: would be created"
+    assert changed[0] == "gliner-refresh: would be changed"
+    assert changed[1] == "  cron: 0 0 3 * * * → 0 0 4 * * *"
+    assert server.count("^(POST|DELETE)") == 0
+
+
+def test_new_graph_is_a_change(server: Kubeflow, settings: Settings) -> None:
+    """A schedule goes on with the graph that it was made with, so another graph replaces it."""
+    recurring.schedule("0 3 * * *", ARGUMENTS, settings)
+    other = settings.model_copy(update={"image": "steps:2"})
+    lines = recurring.schedule("0 3 * * *", ARGUMENTS, other)
+
+    assert lines[0] == "gliner-refresh: changed"
+    assert lines[1].startswith("  graph: ")
+    assert len(server.recurring_runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 3 * *", "has 4 fields"),
+        ("@daily", "has 1 fields"),
+        ("61 3 * * *", "61"),
+        ("0 3 L * *", "does not understand 'L'"),
+        ("0 3 * * 7", "0 (Sunday) to 6"),
+        ("H H * * *", "does not understand 'H'"),
+    ],
+)
+def test_wrong_cron_is_one_line(text: str, said: str) -> None:
+    """What Kubeflow would refuse, or take in another way, is refused here."""
+    with pytest.raises(SettingsError) as caught:
+        Cron.parse(text)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_next_times() -> None:
+    """Five fields become six, and the next times are theirs."""
+    cron = Cron.parse("30 2 * * MON-FRI")
+    times = cron.next(3, datetime(2026, 1, 2, 12, tzinfo=timezone.utc))
+
+    assert cron.text == "0 30 2 * * MON-FRI"
+    assert [f"{one:%a %H:%M}" for one in times] == ["Mon 02:30", "Tue 02:30", "Wed 02:30"]
+
+
+def _tasks(state: str, **tasks: str) -> dict[str, Any]:
+    details = [{"display_name": name, "state": one} for name, one in tasks.items()]
+    return {"state": state, "run_details": {"task_details": details}}

@@ -1,0 +1,112 @@
+"""The command line: quick help, one line for a mistake, exit codes that scripts can use."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import commands, errors
+from pipeline.__main__ import main, parser
+
+COMMANDS = (
+    *("run", "compile", "upload", "schedule", "approve", "reject", "rollback"),
+    *("status", "doctor", "poll", "webhook", "demo"),
+)
+HEAVY = {"mlflow", "kfp", "torch", "gliner", "matplotlib", "pandas", "kserve", "boto3"}
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """All commands are listed with a line each, then examples and the exit codes."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    shown = capsys.readouterr().out
+    for name in COMMANDS:
+        assert re.search(rf"^    {name} +\w", shown, re.MULTILINE), name
+    assert "python -m pipeline run --local" in shown
+    codes = {
+        one.exit_code
+        for one in vars(errors).values()
+        if isinstance(one, type) and issubclass(one, errors.PipelineError)
+    }
+    for code in codes:
+        assert re.search(rf"\b{code} \w", shown.split("exit codes:")[1])
+
+
+def test_help_needs_no_heavy_library() -> None:
+    """Help and mistakes in arguments are answered at once: nothing large is imported."""
+    code = (
+        "import sys; from pipeline.__main__ import parser; parser(); "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert HEAVY & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`COMMAND --help` says what the command does."""
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+
+    assert ended.value.code == 0
+    assert re.search(r"^[A-Z].+\.$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.PipelineError, errors.DataError, errors.RolloutBusy, errors.Unavailable]
+)
+def test_an_error_is_one_line_and_its_code(
+    kind: type[errors.PipelineError],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What goes wrong on purpose has no traceback, and an exit code of its own."""
+
+    def fail(_: object) -> int:
+        raise kind("the reason")
+
+    monkeypatch.setattr(commands, "compile_graphs", fail)
+
+    code = main(["compile"])
+
+    assert code == kind.exit_code
+    assert capsys.readouterr().err == "pipeline: the reason\n"
+
+
+def test_a_wrong_setting_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value out of bounds stops the command with the variable's name."""
+    monkeypatch.setenv("PIPELINE_ROLLOUT", "by hand")
+
+    code = main(["status"])
+
+    assert code == 2
+    assert "PIPELINE_ROLLOUT: " in capsys.readouterr().err
+
+
+def test_kubeflow_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """What needs Kubeflow says how to name it."""
+    code = main(["upload"])
+
+    assert code == 2
+    assert "--host or PIPELINE_KFP_HOST" in capsys.readouterr().err
+
+
+def test_documented_commands_exist() -> None:
+    """Every `python -m pipeline …` in the documents is one that the parser takes."""
+    root = Path(__file__).parents[2]
+    text = "\n".join(
+        file.read_text("utf-8") for file in [root / "README.md", *(root / "docs").rglob("*.md")]
+    )
+    found = re.findall(r"python -m pipeline ([a-z]+)", text)
+
+    assert set(found) <= set(COMMANDS)
+    assert parser().parse_args(["approve", "7"]).version == 7

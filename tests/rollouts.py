@@ -1,0 +1,196 @@
+"""A backend for rollouts that keeps its state in memory, behind a real HTTP server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import registered
+
+from pipeline.errors import RolloutBusy
+from pipeline.registry import Registry, Tag, Version
+from pipeline.rollout import Route, State
+from pipeline.settings import Settings
+
+ENTITY: dict[str, Any] = {"text": "Ada", "label": "person", "start": 0, "end": 3, "score": 0.9}
+GOLDEN: dict[str, Any] = {
+    "requests": [
+        {"text": "Ada was here.", "labels": ["person"], "entities": [ENTITY]},
+        {"text": "Nobody was.", "labels": ["person"], "entities": []},
+    ]
+}
+
+
+@dataclass
+class Manner:
+    """How one version answers.
+
+    Attributes:
+        status: of predictions; a function of their count so far where it changes.
+        seconds: how long each takes.
+        entities: what the first golden request gets.
+        named: the digest that it gives as its own, where that is not the true one.
+    """
+
+    status: Callable[[int], int] = lambda count: 200
+    seconds: float = 0.0
+    entities: list[dict[str, Any]] = field(default_factory=lambda: [ENTITY])
+    named: str | None = None
+    asked: int = 0
+
+
+@dataclass
+class World:
+    """What outlives a killed process: versions that serve, and how they answer."""
+
+    stable: str = ""
+    canary: str = ""
+    percent: int = 0
+    ready: str = ""  # why the canary is not
+    url: str = ""
+    manners: dict[str, Manner] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    held: threading.Lock = field(default_factory=threading.Lock)
+
+    def manner(self, digest: str) -> Manner:
+        return self.manners.setdefault(digest, Manner())
+
+    def serving(self, route: str) -> str:
+        return (self.canary or self.stable) if route == "candidate" else self.stable
+
+
+class Backend:
+    """Moves `World`'s traffic. Each call takes effect before it returns or raises."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @contextmanager
+    def lock(self, owner: str) -> Iterator[None]:
+        if not self.world.held.acquire(blocking=False):
+            raise RolloutBusy("a rollout is under way")
+        try:
+            yield
+        finally:
+            self.world.held.release()
+
+    def called(self, name: str) -> None:
+        self.world.calls.append(name)
+
+    def state(self) -> State:
+        world = self.world
+        return State(world.stable, world.canary, world.percent, not world.ready, world.ready)
+
+    def start(self, version: Version, stable: Version | None) -> None:
+        if stable:
+            self.world.canary, self.world.percent = version.digest, 0
+        else:
+            self.world.stable = version.digest
+        self.called(f"start {version.number}")
+
+    def step(self, percent: int) -> None:
+        self.world.percent = percent
+        self.called(f"step {percent}")
+
+    def candidate(self) -> Route:
+        return Route(f"{self.world.url}/candidate")
+
+    def stable(self) -> Route | None:
+        return Route(f"{self.world.url}/stable") if self.world.stable else None
+
+    def public(self) -> Route:
+        return Route(f"{self.world.url}/public")
+
+    def promote(self, version: Version) -> None:
+        self.world.stable, self.world.canary, self.world.percent = version.digest, "", 0
+        self.called(f"promote {version.number}")
+
+    def roll_back(self, version: Version, stable: Version | None) -> None:
+        self.world.stable = stable.digest if stable else ""
+        self.world.canary, self.world.percent = "", 0
+        self.called(f"roll_back {version.number}")
+
+
+@contextmanager
+def running(world: World) -> Iterator[World]:
+    """Serve a world's versions over HTTP."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            digest = world.serving(self.path.split("/")[1])
+            self._send(200, digest, {"model": {"digest": digest, "precision": "fp32"}})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            digest = world.serving(self.path.split("/")[1])
+            manner = world.manner(digest)
+            manner.asked += 1
+            time.sleep(manner.seconds)
+            golden = body["instances"][0]["text"] == GOLDEN["requests"][0]["text"]
+            answer = {"predictions": [{"entities": manner.entities if golden else []}]}
+            named = digest if manner.named is None else manner.named
+            self._send(manner.status(manner.asked), named, answer)
+
+        def _send(self, status: int, digest: str, answer: Any) -> None:
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("x-model-digest", digest)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    world.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield world
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def register(settings: Settings, folder: Path, digest: str) -> int:
+    """A version whose bundle is its golden answers alone."""
+    folder.mkdir(exist_ok=True)
+    (folder / "golden.json").write_text(json.dumps(GOLDEN), encoding="utf-8")
+    return registered.register(settings, folder, digest)
+
+
+def first_champion(settings: Settings, folder: Path, world: World, digest: str) -> int:
+    """A version that serves already."""
+    number = register(settings, folder, digest)
+    registered.point(settings, number)
+    registry = Registry(settings)
+    version = registry.version(number)
+    assert version is not None
+    registry.tag(version, {Tag.STATUS: "champion"})
+    world.stable = digest
+    return number
+
+
+def history(registry: Registry, number: int) -> list[str]:
+    """The lines of a version's history."""
+    version = registry.version(number)
+    assert version is not None
+    return [text for _, text in version.events]
+
+
+def tags(registry: Registry, number: int) -> dict[str, str]:
+    """A version's tags."""
+    version = registry.version(number)
+    assert version is not None
+    return dict(version.tags)

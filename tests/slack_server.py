@@ -1,0 +1,168 @@
+"""A local Slack: takes incoming webhooks and holds them to Slack's documented limits.
+
+The limits are written down from https://docs.slack.dev/reference/block-kit and know nothing of
+slack_sdk, which has its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+SECRET = "T0SECRET0/B0SECRET0/hushhushhush"
+PATH = f"/services/{SECRET}"
+_BARE_AMPERSAND = re.compile(r"&(?!amp;|lt;|gt;)")
+_LINK = re.compile(r"<https?://[^|<>\s]+\|[^|<>]+>")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """How one request fails instead of being taken: a status, `hang` or `close`."""
+
+    how: int | str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = "rate_limited"
+
+
+@dataclass
+class Slack:
+    """What arrived, and what is to go wrong next.
+
+    Attributes:
+        taken: payloads of messages that were posted.
+        asked_at: monotonic time of every request.
+        troubles: one is used up by each request.
+        wrong: what Slack would have refused, in words.
+    """
+
+    url: str = ""
+    taken: list[dict[str, Any]] = field(default_factory=list)
+    asked_at: list[float] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def titles(self) -> list[str]:
+        """The header of each message that was posted."""
+        return [str(one["blocks"][0]["text"]["text"]) for one in self.taken]
+
+    def shown(self, which: int = -1) -> str:
+        """All that a message shows, as one text."""
+        blocks = self.taken[which]["blocks"]
+        texts = [block["text"]["text"] for block in blocks if "text" in block]
+        return "\n".join([*texts, *(one["text"] for b in blocks for one in b.get("fields", []))])
+
+
+@contextmanager
+def running() -> Iterator[Slack]:
+    """Run it. At the end, nothing that arrived was against a limit."""
+    slack = Slack()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+        def do_POST(self) -> None:
+            slack.asked_at.append(time.monotonic())
+            body = self.rfile.read(int(self.headers["content-length"]))
+            trouble = slack.troubles.pop(0) if slack.troubles else None
+            if trouble is None:
+                self._take(body)
+            elif trouble.how == "hang":
+                slack.stopping.wait(30)
+            elif isinstance(trouble.how, int):
+                self._answer(trouble.how, trouble.body, dict(trouble.headers))
+            self.close_connection = True
+
+        def _take(self, body: bytes) -> None:
+            if self.path != PATH:
+                self._answer(404, "no_team")
+                return
+            payload = json.loads(body)
+            if wrong := problems(payload):
+                slack.wrong += wrong
+                self._answer(400, "invalid_blocks")
+                return
+            slack.taken.append(payload)
+            self._answer(200, "ok")
+
+        def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    slack.url = f"http://127.0.0.1:{server.server_port}{PATH}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield slack
+    finally:
+        slack.stopping.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert slack.wrong == []
+
+
+def problems(payload: Any) -> list[str]:
+    """What Slack would not take, or show otherwise than meant."""
+    found = [f"unknown key {key}" for key in payload.keys() - {"text", "blocks"}]
+    if not 0 < len(payload.get("text", "")) <= 4_000:
+        found.append("text: 1 to 4000 characters")
+    found += _marks("text", payload.get("text", ""))
+    blocks = payload.get("blocks", [])
+    if not 0 < len(blocks) <= 50:
+        found.append("blocks: 1 to 50")
+    for block in blocks:
+        found += _block(block)
+    return found
+
+
+def _block(block: dict[str, Any]) -> list[str]:
+    kind = block.get("type")
+    if kind == "header":
+        if block["text"]["type"] != "plain_text":
+            return ["header: plain_text"]
+        return _text("header", block["text"], 150)
+    if kind != "section":
+        return [f"block of type {kind}"]
+    fields = block.get("fields", [])
+    found = [] if len(fields) <= 10 else ["fields: at most 10"]
+    for one in fields:
+        found += _text("field", one, 2_000)
+    if "text" in block:
+        found += _text("section", block["text"], 3_000)
+    elif not fields:
+        found.append("section: text or fields")
+    return found
+
+
+def _text(where: str, text: dict[str, Any], most: int) -> list[str]:
+    units = len(text["text"].encode("utf-16-le")) // 2
+    found = [] if 0 < units <= most else [f"{where}: 1 to {most} characters, has {units}"]
+    if text["type"] not in ("plain_text", "mrkdwn"):
+        found.append(f"{where}: type {text['type']}")
+    return found + _marks(where, text["text"])
+
+
+def _marks(where: str, text: str) -> list[str]:
+    """Characters that had to be escaped: only links may be in angle brackets."""
+    rest = _LINK.sub("", text)
+    if "<" in rest or ">" in rest or _BARE_AMPERSAND.search(text):
+        return [f"{where}: & < > must be escaped"]
+    return []
