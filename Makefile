@@ -5,8 +5,12 @@
 ONCE ?=
 HTTP_PORT ?= 8080
 GRPC_PORT ?= 8081
+MLFLOW_PORT ?= 5000
+BACKENDS ?= embedded
 MODEL ?= embedded
 PYTEST ?=
+# Test files at a time: two wait for servers and processes as much as they compute.
+WORKERS ?= 2
 
 python := .venv/bin/python
 unit := not server and not browser and not slow and not training
@@ -21,16 +25,17 @@ demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: ## Start the server and show entities; ONCE=1 HTTP_PORT=8080 GRPC_PORT=8081 MODEL=embedded
-	@scripts/venv.sh predictor
-	@$(demo_env) $(python) -m predictor.demo --http_port '$(HTTP_PORT)' --grpc_port '$(GRPC_PORT)' \
-		--model '$(MODEL)' $(if $(ONCE),--once)
+demo: ## The whole loop on this machine; ONCE=1 BACKENDS=real HTTP_PORT=8080 GRPC_PORT=8081 MLFLOW_PORT=5000
+	@scripts/venv.sh demo
+	@$(if $(filter real,$(BACKENDS)),scripts/system.sh mariadb-server)
+	@$(demo_env) $(python) -m pipeline demo --http-port '$(HTTP_PORT)' --grpc-port '$(GRPC_PORT)' \
+		--mlflow-port '$(MLFLOW_PORT)' --backends '$(BACKENDS)' --model '$(MODEL)' $(if $(ONCE),--once)
 
 test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets' narrows the tests
 	@scripts/venv.sh dev
-	@scripts/chromium.sh
+	@scripts/system.sh chromium mariadb-server prometheus
 	@$(MAKE) --no-print-directory lint types
-	@$(offline) $(python) -m pytest $(PYTEST)
+	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST)
 
 check: ## The quick loop: format, lint, types and unit tests, in under a minute
 	@scripts/venv.sh dev

@@ -38,4 +38,6 @@ resolve() {
 }
 
 resolve dev "$@"
-resolve predictor --constraint requirements/dev.lock
+for part in predictor pipeline demo; do
+    resolve "$part" --constraint requirements/dev.lock
+done

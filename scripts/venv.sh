@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv hold what requirements/NAME.lock pins, and this project in editable mode.
 #
-#   scripts/venv.sh predictor|dev
+#   scripts/venv.sh predictor|demo|dev
 #
 # Does nothing where .venv already does. What can go wrong on a fresh machine gets one line.
 set -euo pipefail
@@ -81,7 +81,11 @@ if ! "$python" -m pip install --requirement "$lock" 2>&1 | tee "$log" | progress
     fail "$(grep '^ERROR' "$log" | head -n 1 || true) Installing $lock failed; all that pip said is in $log."
 fi
 
-# dev.lock holds every pin of predictor.lock (a test sees to it), so one installation may serve both.
-wanted "$lock" >"$venv/$name.sha256"
-[ "$name" != dev ] || wanted requirements/predictor.lock >"$venv/predictor.sha256"
+# Each lock holds every pin of those before it (a test sees to it), so one installation serves all.
+case $name in
+predictor) covered=predictor ;;
+demo) covered="predictor pipeline demo" ;;
+*) covered="predictor pipeline demo dev" ;;
+esac
+for one in $covered; do wanted "requirements/$one.lock" >"$venv/$one.sha256"; done
 echo "Installed in $((SECONDS - started)) s."
