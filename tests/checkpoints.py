@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,15 @@ def tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     )
 
 
-def write(folder: Path, kind: str = "bert", **changes: Any) -> Path:
+def write(
+    folder: Path, kind: str = "bert", encoder: Mapping[str, Any] | None = None, **changes: Any
+) -> Path:
     """Write a loadable checkpoint.
 
     Args:
         folder: where to.
         kind: `bert` with 512 absolute positions or `deberta` with relative ones.
+        encoder: fields of the encoder's config to set otherwise.
         changes: fields of the GLiNER config to set otherwise.
     """
     common: dict[str, Any] = {
@@ -62,15 +66,14 @@ def write(folder: Path, kind: str = "bert", **changes: Any) -> Path:
         "num_attention_heads": 2,
         "intermediate_size": 64,
     }
-    encoder = (
-        BertConfig(**common, max_position_embeddings=512)
-        if kind == "bert"
-        else DebertaV2Config(**common, **_DEBERTA)
-    )
+    kinds = {"bert": (BertConfig, {"max_position_embeddings": 512})}
+    kinds["deberta"] = (DebertaV2Config, _DEBERTA)
+    config_class, own = kinds[kind]
+    encoded = config_class(**{**common, **own, **(encoder or {})})
     torch.manual_seed(7)
     config = GLiNERConfig(
         model_name="tests/none",
-        encoder_config=encoder.to_dict(),
+        encoder_config=encoded.to_dict(),
         **{
             "hidden_size": 32,
             "max_len": 64,

@@ -95,8 +95,7 @@ def load(folder: Path, precision: str = "") -> Extractor:
     """
     import torch
 
-    from predictor import bundle, hardware
-    from predictor.engines.torch import TorchEngine
+    from predictor import bundle, engines, hardware
     from predictor.settings import Settings
 
     serving = Settings()
@@ -106,7 +105,7 @@ def load(folder: Path, precision: str = "") -> Extractor:
         asked = precision or serving.precision
         chosen = hardware.choose_precision(asked, device, found.manifest.precision)
         torch.set_num_threads(hardware.choose_threads(serving.threads))
-        engine = TorchEngine.load(found.folder, device, chosen)
+        engine = engines.load(found, device, chosen, serving.threads)
     except StartupError as error:
         raise PipelineError(f"the model cannot be loaded: {error}") from error
     return Extractor(

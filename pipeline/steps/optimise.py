@@ -17,7 +17,7 @@ from pipeline.measuring.trials import EngineRow
 from pipeline.progress import say
 from pipeline.registry import Registry, faults
 from pipeline.settings import Settings
-from predictor import bundle
+from predictor import bundle, engines
 
 TABLE = "engines.json"
 """The table in the MLflow run."""
@@ -34,8 +34,9 @@ def run(
 ) -> list[EngineRow]:
     """Try all engines and write the bundle with the fastest that is accurate into `out`.
 
-    Only `bundle.json` changes: the engine, the precision and the measurements behind them. An
-    engine that gains less than 5 % over PyTorch in fp32 is not worth its rounding.
+    `bundle.json` says which, and the measurements behind the choice; a model for OpenVINO comes
+    beside GLiNER's own files, for fast starts. An engine that gains less than 5 % over PyTorch
+    in fp32 is not worth its rounding.
 
     Args:
         candidate: a bundle.
@@ -75,6 +76,7 @@ def _write(candidate: Path, out: Path, rows: Sequence[EngineRow]) -> None:
         (part / "bundle.json").write_text(
             json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
+        engines.prepare(bundle.locate(str(part)))
 
 
 def _record(registry: Registry, run_id: str, rows: Sequence[EngineRow]) -> None:

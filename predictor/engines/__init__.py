@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.errors import BundleError
+from predictor.hardware import choose_threads
 
 if TYPE_CHECKING:
     from predictor.bundle import Bundle
 
-PRECISIONS = {"torch": ("fp32", "bf16", "fp16")}
+PRECISIONS = {"torch": ("fp32", "bf16", "fp16"), "openvino": ("fp32", "bf16")}
 """The engines there are, and what each computes in."""
 
 
@@ -92,13 +93,27 @@ class Engine(Protocol):
         ...
 
 
-def load(found: Bundle, device: str, precision: str) -> Engine:
+def prepare(found: Bundle) -> None:
+    """Write into a bundle what its engine starts fastest from; torch needs nothing.
+
+    Raises:
+        BundleError: the engine cannot run this model.
+    """
+    if found.manifest.engine == "openvino":
+        from predictor.engines import openvino
+
+        openvino.export(found, found.folder, half=found.manifest.precision != "fp32")
+
+
+def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine:
     """Load a bundle with the engine that was chosen for it.
 
     Args:
-        found: a checked bundle; its manifest names the engine.
+        found: a checked bundle; its manifest names the engine. One that knows CPUs only gives
+            way to torch on another device.
         device: a torch device such as `cpu` or `cuda:0`.
         precision: one of the engine's `PRECISIONS`.
+        threads: CPU threads; 0 takes what the container is allowed.
 
     Raises:
         BundleError: there is no such engine or precision here, or the files make no model.
@@ -109,11 +124,17 @@ def load(found: Bundle, device: str, precision: str) -> Engine:
             f"{found.folder}: bundle.json asks for the engine {name!r}; those here are "
             f"{', '.join(PRECISIONS)}"
         )
+    if name == "openvino" and device != "cpu":
+        name = "torch"
     if precision not in PRECISIONS[name]:
         raise BundleError(
             f"{found.folder}: the engine {name} does not compute in {precision!r}; it does in "
             f"{', '.join(PRECISIONS[name])}"
         )
+    if name == "openvino":
+        from predictor.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine.load(found, precision, choose_threads(threads))
     from predictor.engines.torch import TorchEngine
 
     return TorchEngine.load(found.folder, device, precision)

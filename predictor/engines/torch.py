@@ -1,13 +1,13 @@
-"""GLiNER as it comes, on PyTorch."""
+"""GLiNER on PyTorch: rewritten where that is the same, else as it comes."""
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from predictor import logs
 from predictor.engines import Limits, Window, Words
+from predictor.engines.reading import Reader
+from predictor.engines.rewritten import Rewritten, layout, obstacle
 from predictor.errors import BundleError
 
 CONFIG = "gliner_config.json"
@@ -33,6 +36,7 @@ TOKEN_LEVEL_WIDTH = 48
 but windows must overlap by twice the longest."""
 
 _SERVED = ("UniEncoderSpanGLiNER", "UniEncoderTokenGLiNER")
+_log = logging.getLogger(logs.OURS)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,11 +45,23 @@ class TorchEngine:
 
     Two kinds are served: those that score spans (`span_mode: markerV0` and its like) and
     those that score each word as a start, an inside and an end (`span_mode: token_level`).
+
+    Args:
+        model: a loaded model.
+        device: where its weights are.
+        precision: what they are in.
+        rewritten: runs in place of the model's own forward pass.
+
+    Attributes:
+        reader: its text side.
+        splitter: GLiNER's name for what splits texts into words.
     """
 
     name = "torch"
 
-    def __init__(self, model: GLiNER, device: str, precision: str) -> None:
+    def __init__(
+        self, model: GLiNER, device: str, precision: str, rewritten: Rewritten | None = None
+    ) -> None:
         config: Any = model.config
         kind = type(model).__name__
         if kind not in _SERVED or getattr(config, "represent_spans", False):
@@ -57,16 +73,20 @@ class TorchEngine:
         self.precision = precision
         self.device = device
         self._model = model
-        self._processor: Any = model.data_processor
-        self._tokenizer: Any = self._processor.transformer_tokenizer
+        processor: Any = model.data_processor
+        tokenizer: Any = processor.transformer_tokenizer
+        # A copy: GLiNER's own calls leave truncation and padding set on theirs.
+        own = copy.deepcopy(tokenizer.backend_tokenizer)
+        self.reader = Reader(own, processor.words_splitter, layout(model))
+        self.splitter = str(config.words_splitter_type)
         self._collator = model.create_collator()
+        self.rewritten = rewritten
         self.limits = Limits(
             words=int(config.max_len),
             width=TOKEN_LEVEL_WIDTH if self._token_level else int(config.max_width),
-            positions=_positions(config.encoder_config, self._tokenizer),
+            positions=_positions(config.encoder_config, tokenizer),
         )
-        self.markers: tuple[str, ...] = (str(config.ent_token), str(config.sep_token))
-        self._prompt_positions = lru_cache(maxsize=1024)(self._count_prompt)
+        self.markers: tuple[str, ...] = self.reader.markers
 
     @classmethod
     def load(cls, folder: Path, device: str, precision: str) -> TorchEngine:
@@ -99,35 +119,27 @@ class TorchEngine:
         except Exception as error:  # GLiNER, transformers and safetensors raise all sorts
             raise BundleError(f"{folder}: cannot load: {type(error).__name__}: {error}") from error
         model.eval()
-        return cls(model, device, precision)
+        if reason := obstacle(model):
+            _log.info("runs as GLiNER has it, which is slower: no rewriting for %s", reason)
+            return cls(model, device, precision)
+        return cls(model, device, precision, Rewritten(model))
 
     def split(self, text: str) -> Words:
         """Split a text with the model's own splitter. See `Engine.split`."""
-        triples = list(self._processor.words_splitter(text))
-        if not triples:
-            return Words((), (), ())
-        tokens, starts, ends = zip(*triples, strict=True)
-        return Words(tokens, starts, ends)
+        return self.reader.split(text)
 
     def subwords(self, words: Sequence[str]) -> list[int]:
         """Count the positions of each word. See `Engine.subwords`."""
-        encoded = self._tokenizer(
-            list(words), is_split_into_words=True, add_special_tokens=False, truncation=False
-        )
-        counts = Counter(encoded.word_ids(0))
-        return [counts[index] for index in range(len(words))]
+        return self.reader.subwords(words)
 
     def prompt_positions(self, prompts: Sequence[str]) -> int:
         """Count the positions that prompts take. See `Engine.prompt_positions`."""
-        return self._prompt_positions(tuple(prompts))
-
-    def _count_prompt(self, prompts: tuple[str, ...]) -> int:
-        words = [word for prompt in prompts for word in (self.markers[0], prompt)]
-        specials = int(self._tokenizer.num_special_tokens_to_add(pair=False))
-        return sum(self.subwords([*words, self.markers[1]])) + specials
+        return self.reader.prompt_positions(prompts)
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
+        if self.rewritten is not None:
+            return self._score_rewritten(self.rewritten, windows)
         rows = [{"tokenized_text": list(window.words), "ner": None} for window in windows]
         prompts = [list(window.prompts) for window in windows]
         batch = self._model.collate_batch(rows, prompts, self._collator)
@@ -140,6 +152,18 @@ class TorchEngine:
             ]
         return [
             _span_scores(probabilities[row, : len(window.words), : len(window.prompts)])
+            for row, window in enumerate(windows)
+        ]
+
+    def _score_rewritten(
+        self, model: Rewritten, windows: Sequence[Window]
+    ) -> list[NDArray[np.float32]]:
+        batch = self.reader.batch(windows)
+        with torch.inference_mode():
+            logits = model(*(torch.from_numpy(one).to(self.device) for one in batch.inputs()))
+            probabilities = torch.sigmoid(logits.float()).cpu().numpy()
+        return [
+            probabilities[row, : len(window.words), :, : len(window.prompts)]
             for row, window in enumerate(windows)
         ]
 

@@ -1,0 +1,254 @@
+"""The rewritten model on OpenVINO, whose fused kernels are the fastest for it on a CPU.
+
+A bundle may hold the model in OpenVINO's own form beside GLiNER's files (`openvino.xml`,
+`openvino.bin`, written by `export`): that starts in a fraction of the time and memory, with
+neither torch nor GLiNER loaded. Without it, or where it was made from other weights, the model
+is converted at the start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from predictor import logs
+from predictor.engines import Limits, Window, Words
+from predictor.engines.reading import Distances, Layout, Reader, Splitter
+from predictor.errors import BundleError
+
+# Its converter would report to its makers; without the package that does so, it does not.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino as ov  # noqa: E402
+
+if TYPE_CHECKING:
+    from predictor.bundle import Bundle
+
+MODEL = "openvino.xml"
+WEIGHTS = "openvino.bin"
+_FACTS = ["gliner_kserve"]
+"""Where in the model's own metadata ours are."""
+_STEP = 8
+"""Sizes are padded to multiples of this: kernels are made for each shape that comes, and a few
+positions of padding cost less than another shape."""
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")
+
+_log = logging.getLogger(logs.OURS)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a converted model.
+
+    Attributes:
+        digest: of the bundle it was made from.
+        limits: of one forward pass.
+        layout: of its input.
+        splitter: GLiNER's name for what splits texts into words.
+    """
+
+    digest: str
+    limits: Limits
+    layout: Layout
+    splitter: str
+
+    @classmethod
+    def parse(cls, text: str) -> Facts:
+        """Read what `str` of `asdict` in JSON has written."""
+        raw = json.loads(text)
+        table = raw["layout"].pop("distances")
+        return cls(
+            digest=raw["digest"],
+            limits=Limits(**raw["limits"]),
+            layout=Layout(**raw["layout"], distances=Distances(**table) if table else None),
+            splitter=raw["splitter"],
+        )
+
+
+class OpenVinoEngine:
+    """Runs a GLiNER model that scores spans, on a CPU.
+
+    Args:
+        model: the converted model.
+        tokenizer: the model's own.
+        facts: what is known of it.
+        precision: `fp32` or `bf16`; a CPU without bf16 computes in fp32.
+        threads: CPU threads in all.
+    """
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(
+        self, model: ov.Model, tokenizer: Tokenizer, facts: Facts, precision: str, threads: int
+    ) -> None:
+        core = ov.Core()
+        if precision == "bf16" and "BF16" not in _capabilities(core):
+            _log.warning("this CPU has no bf16: the model computes in fp32, which is slower")
+            precision = "fp32"
+        self.precision = precision
+        self.limits = facts.limits
+        self._reader = Reader(tokenizer, _splitter(facts.splitter), facts.layout)
+        self.markers: tuple[str, ...] = self._reader.markers
+        # Two passes at once on one thread each do more than one on two; beyond two, more
+        # threads for each are worth more than yet another pass.
+        self.lanes = min(threads, 2)
+        compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+                "NUM_STREAMS": str(self.lanes),
+                "INFERENCE_NUM_THREADS": str(threads),
+            },
+        )
+        self._requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for _ in range(self.lanes):
+            self._requests.put(compiled.create_infer_request())
+
+    @classmethod
+    def load(cls, found: Bundle, precision: str, threads: int) -> OpenVinoEngine:
+        """Load a bundle: its exported model, or its weights converted.
+
+        Raises:
+            BundleError: the files make no model, or one that cannot be converted.
+        """
+        exported = _exported(found)
+        if exported is not None:
+            model, facts = exported
+            tokenizer = Tokenizer.from_file(str(found.folder / "tokenizer.json"))
+        else:
+            model, facts, tokenizer = _converted(found)
+        return cls(model, tokenizer, facts, precision, threads)
+
+    def split(self, text: str) -> Words:
+        """Split a text as the model's own splitter does. See `Engine.split`."""
+        return self._reader.split(text)
+
+    def subwords(self, words: Sequence[str]) -> list[int]:
+        """Count the positions of each word. See `Engine.subwords`."""
+        return self._reader.subwords(words)
+
+    def prompt_positions(self, prompts: Sequence[str]) -> int:
+        """Count the positions that prompts take. See `Engine.prompt_positions`."""
+        return self._reader.prompt_positions(prompts)
+
+    def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+        """Score windows in one forward pass. See `Engine.score`."""
+        batch = self._reader.batch(windows, _STEP)
+        request = self._requests.get()
+        try:
+            # A copy: the output's memory belongs to the request, which goes on to the next.
+            scores = request.infer(list(batch.inputs()))[0].copy()
+        finally:
+            self._requests.put(request)
+        return [
+            scores[row, : len(window.words), :, : len(window.prompts)]
+            for row, window in enumerate(windows)
+        ]
+
+
+def export(found: Bundle, out: Path, *, half: bool) -> bool:
+    """Write a bundle's model in OpenVINO's form, for starts without torch.
+
+    Args:
+        found: the bundle.
+        out: the folder of the two files.
+        half: store weights in fp16, for a model that computes in bf16; half the size.
+
+    Returns:
+        Whether it was done: a tokenizer that its file does not hold whole cannot start so.
+
+    Raises:
+        BundleError: the model cannot be converted.
+    """
+    model, facts, tokenizer = _converted(found)
+    file = found.folder / "tokenizer.json"
+    if not file.is_file() or not _same(Tokenizer.from_file(str(file)), tokenizer):
+        return False
+    model.set_rt_info(json.dumps(asdict(facts)), _FACTS)
+    ov.save_model(model, str(out / MODEL), compress_to_fp16=half)
+    return True
+
+
+def _exported(found: Bundle) -> tuple[ov.Model, Facts] | None:
+    file = found.folder / MODEL
+    if not (file.is_file() and (found.folder / WEIGHTS).is_file()):
+        return None
+    try:
+        model = ov.Core().read_model(file)
+        facts = Facts.parse(model.get_rt_info(_FACTS).astype(str))
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise BundleError(f"{file}: is not ours, or damaged: {first_line}") from error
+    if facts.digest != found.digest:
+        _log.warning("%s was made from other weights; the model is converted again", MODEL)
+        return None
+    return model, facts
+
+
+def _converted(found: Bundle) -> tuple[ov.Model, Facts, Tokenizer]:
+    """A bundle's model by way of PyTorch."""
+    import torch
+
+    from predictor.engines.rewritten import Probabilities
+    from predictor.engines.torch import TorchEngine
+
+    engine = TorchEngine.load(found.folder, "cpu", "fp32")
+    rewritten = engine.rewritten
+    if rewritten is None:
+        raise BundleError(f"{found.folder}: openvino cannot run this kind of model; torch can")
+
+    batch = engine.reader.batch([_EXAMPLE, _EXAMPLE])
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # That tracing is deprecated, and that it fixes what does not change here.
+            warnings.simplefilter("ignore")
+            model = ov.convert_model(
+                Probabilities(rewritten),
+                example_input=tuple(torch.from_numpy(one) for one in batch.inputs()),
+            )
+    except Exception as error:  # noqa: BLE001 -- OpenVINO raises all sorts; its text holds weights, by the megabyte
+        raise BundleError(
+            f"{found.folder}: openvino cannot convert this model ({type(error).__name__}); "
+            "use the engine torch"
+        ) from None
+    facts = Facts(found.digest, engine.limits, engine.reader.layout, engine.splitter)
+    return model, facts, engine.reader.tokenizer
+
+
+_EXAMPLE = Window(("Ada", "was", "born", "in", "London"), ("person", "city"))
+
+
+def _capabilities(core: ov.Core) -> Sequence[str]:
+    """What this CPU is fast in."""
+    found: Sequence[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+def _same(one: Tokenizer, other: Tokenizer) -> bool:
+    one.no_truncation()
+    one.no_padding()
+    return one.to_str() == other.to_str()
+
+
+def _splitter(kind: str) -> Splitter:
+    if kind != "whitespace":
+        from gliner.data_processing import WordsSplitter
+
+        other: Splitter = WordsSplitter(kind)
+        return other
+    # GLiNER's own, without GLiNER and all that comes with it.
+    return lambda text: ((one.group(), one.start(), one.end()) for one in _WORD.finditer(text))

@@ -1,0 +1,217 @@
+"""The text side of a GLiNER model: texts to words, words to positions, windows to arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from predictor.engines import Window, Words
+
+Splitter = Callable[[str], Iterable[tuple[str, int, int]]]
+"""Gives each word of a text with its offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows as one forward pass of a rewritten model takes them, padded to a common shape.
+
+    Attributes:
+        ids: subwords, int64 of shape (rows, positions).
+        bias: what attention adds for each position, float32 of shape (rows, 1, 1, positions):
+            0 for a subword, far below for padding.
+        rows: for each distance between two positions, from the largest to the smallest, its
+            row in the table of relative positions; int64 of shape (2 positions - 1).
+        prompts: position of each prompt's marker, int64 of shape (rows, prompts).
+        subwords: positions that the words are made of, int64 of shape (rows, subwords).
+        pool: how words are made of those, float32 of shape (rows, words, subwords).
+        reverse: each row's words from last to first, int64 of shape (rows, words).
+    """
+
+    ids: NDArray[np.int64]
+    bias: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+    subwords: NDArray[np.int64]
+    pool: NDArray[np.float32]
+    reverse: NDArray[np.int64]
+
+    def inputs(self) -> tuple[NDArray[Any], ...]:
+        """All arrays in the order in which a rewritten model takes them."""
+        return (
+            self.ids,
+            self.bias,
+            self.rows,
+            self.prompts,
+            self.subwords,
+            self.pool,
+            self.reverse,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """DeBERTa's table of relative positions: near distances have a row each, far ones share
+    them by their logarithm.
+
+    Attributes:
+        span: half the rows of the table.
+        buckets: rows for one direction, 0 or less for a row for each distance.
+        furthest: the distance at which the logarithm ends.
+    """
+
+    span: int
+    buckets: int
+    furthest: int
+
+    def rows(self, positions: int) -> NDArray[np.int64]:
+        """Rows for the distances `positions - 1` to `1 - positions`.
+
+        Computed in float32, as transformers does: the rounding decides where a row begins.
+        """
+        distance = np.arange(positions - 1, -positions, -1)
+        if self.buckets > 0 and self.furthest > 0:
+            middle = self.buckets // 2
+            size = np.abs(distance).astype(np.float32)
+            far = np.maximum(size, np.float32(middle))
+            steps = np.log(far / np.float32(middle)) / np.log(
+                np.float32((self.furthest - 1) / middle)
+            )
+            shared = np.ceil(steps * np.float32(middle - 1)) + middle
+            distance = np.where(size <= middle, distance, shared * np.sign(distance))
+        rows: NDArray[np.int64] = np.clip(
+            distance.astype(np.int64) + self.span, 0, 2 * self.span - 1
+        )
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of a model's configuration decides how its input is laid out.
+
+    Attributes:
+        entity: the marker before each prompt.
+        separator: the marker between prompts and text.
+        marked: whether a prompt is read at its marker, else at the subword behind it.
+        pooling: which subwords make a word: `first`, `last` or `mean`.
+        distances: None for an encoder without relative positions.
+    """
+
+    entity: str
+    separator: str
+    marked: bool
+    pooling: str
+    distances: Distances | None
+
+
+_MASKED = -1e9
+"""As good as minus infinity for a softmax, and a number in bf16 too."""
+
+
+class Reader:
+    """Reads texts and prompts the way a model was trained to.
+
+    Args:
+        tokenizer: the model's own; neither truncates nor pads from here on.
+        splitter: the model's own.
+        layout: where things are in the model's input.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, splitter: Splitter, layout: Layout) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.layout = layout
+        self.tokenizer = tokenizer
+        self.markers: tuple[str, str] = (layout.entity, layout.separator)
+        self._splitter = splitter
+        self._prompt_positions = lru_cache(maxsize=1024)(self._count_prompt)
+
+    def split(self, text: str) -> Words:
+        """Split a text. See `Engine.split`."""
+        triples = list(self._splitter(text))
+        if not triples:
+            return Words((), (), ())
+        tokens, starts, ends = zip(*triples, strict=True)
+        return Words(tokens, starts, ends)
+
+    def subwords(self, words: Sequence[str]) -> list[int]:
+        """Count the positions of each word. See `Engine.subwords`."""
+        encoded = self.tokenizer.encode(list(words), is_pretokenized=True, add_special_tokens=False)
+        counts = Counter(encoded.word_ids)
+        return [counts[index] for index in range(len(words))]
+
+    def prompt_positions(self, prompts: Sequence[str]) -> int:
+        """Count the positions that prompts take. See `Engine.prompt_positions`."""
+        return self._prompt_positions(tuple(prompts))
+
+    def _count_prompt(self, prompts: tuple[str, ...]) -> int:
+        return sum(self.subwords(self._prompt(prompts))) + int(
+            self.tokenizer.num_special_tokens_to_add(False)
+        )
+
+    def _prompt(self, prompts: Iterable[str]) -> list[str]:
+        words = [word for prompt in prompts for word in (self.layout.entity, prompt)]
+        return [*words, self.layout.separator]
+
+    def batch(self, windows: Sequence[Window], step: int = 1) -> Batch:
+        """Lay windows out for one forward pass.
+
+        Args:
+            windows: at least one, each with a word and a prompt at least.
+            step: sizes are padded up to multiples of this.
+        """
+        rows = [self._row(window) for window in windows]
+        most = [max(len(row[part]) for row in rows) for part in range(4)]
+        words = _up(max(len(window.words) for window in windows), step)
+        positions, prompts, subwords = (_up(most[part], step) for part in range(3))
+        ids = np.zeros((len(rows), positions), dtype=np.int64)
+        bias = np.full((len(rows), 1, 1, positions), _MASKED, dtype=np.float32)
+        at_prompt = np.zeros((len(rows), prompts), dtype=np.int64)
+        at_subword = np.zeros((len(rows), subwords), dtype=np.int64)
+        pool = np.zeros((len(rows), words, subwords), dtype=np.float32)
+        reverse = np.tile(np.arange(words), (len(rows), 1))
+        for index, (tokens, asked, found, owners) in enumerate(rows):
+            count = len(windows[index].words)
+            ids[index, : len(tokens)] = tokens
+            bias[index, ..., : len(tokens)] = 0
+            at_prompt[index, : len(asked)] = asked
+            at_subword[index, : len(found)] = found
+            pool[index, owners, np.arange(len(found))] = 1
+            reverse[index, :count] = np.arange(count)[::-1]
+        if self.layout.pooling == "mean":
+            pool /= np.maximum(pool.sum(axis=2, keepdims=True), 1)
+        distances = self.layout.distances
+        table = distances.rows(positions) if distances else np.zeros(1, dtype=np.int64)
+        return Batch(ids, bias, table, at_prompt, at_subword, pool, reverse)
+
+    def _row(self, window: Window) -> tuple[list[int], list[int], list[int], list[int]]:
+        """A window's subwords; where its prompts and words are among them; and whose they are."""
+        prompt = self._prompt(window.prompts)
+        encoded = self.tokenizer.encode([*prompt, *window.words], is_pretokenized=True)
+        first: dict[int, int] = {}
+        places: list[int] = []
+        owners: list[int] = []
+        for position, word in enumerate(encoded.word_ids):
+            if word is None:
+                continue
+            began = first.setdefault(word, position) == position
+            if word < len(prompt) or (self.layout.pooling == "first" and not began):
+                continue
+            if self.layout.pooling == "last" and not began:
+                places[-1] = position
+                continue
+            places.append(position)
+            owners.append(word - len(prompt))
+        shift = 0 if self.layout.marked else 1
+        asked = [first[2 * number] + shift for number in range(len(window.prompts))]
+        return encoded.ids, asked, places, owners
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step
