@@ -10,21 +10,23 @@ from predictor.errors import StartupError
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
-def choose_device(asked: str) -> str:
+def choose_device(asked: str, engine: str = "torch") -> str:
     """A torch device.
 
     Args:
         asked: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: `openvino` was chosen for a CPU, so that is what `auto` is for it.
 
     Raises:
         StartupError: it is not there.
     """
-    import torch
+    if asked == "cpu" or (asked == "auto" and engine == "openvino"):
+        return "cpu"
+    import torch  # takes seconds, which a start without it is spared
 
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     there = {
-        "cpu": True,
         "cuda": torch.cuda.is_available()
         and int(asked.partition(":")[2] or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
@@ -45,17 +47,17 @@ def choose_precision(asked: str, device: str, manifest: str) -> str:
     Raises:
         StartupError: the device cannot compute in it.
     """
+    if asked == "auto":
+        asked = manifest
+    if not device.startswith("cuda"):
+        if asked == "fp16" and device == "cpu":
+            raise StartupError("GLINER_PRECISION=fp16 needs a GPU; on a CPU use fp32 or bf16")
+        return "fp32" if asked == "auto" else asked
     import torch
 
     if asked == "auto":
-        asked = manifest
-    if asked == "auto":
-        if not device.startswith("cuda"):
-            return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if asked == "fp16" and device == "cpu":
-        raise StartupError("GLINER_PRECISION=fp16 needs a GPU; on a CPU use fp32 or bf16")
-    if asked == "bf16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+    if asked == "bf16" and not torch.cuda.is_bf16_supported():
         raise StartupError("GLINER_PRECISION=bf16: this GPU has none; use fp16 or fp32")
     return asked
 

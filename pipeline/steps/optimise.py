@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
-from pipeline import dataset
 from pipeline import settings as configuration
-from pipeline.data import folders
-from pipeline.measuring import measure, trials
+from pipeline.measuring import choice
 from pipeline.measuring.trials import EngineRow
 from pipeline.progress import say
 from pipeline.registry import Registry, faults
 from pipeline.settings import Settings
-from predictor import bundle, engines
 
 TABLE = "engines.json"
 """The table in the MLflow run."""
@@ -29,14 +23,10 @@ def run(
     out: Path,
     *,
     job: str,
-    tolerance: float = 0.005,
+    tolerance: float = choice.TOLERANCE,
     settings: Settings | None = None,
 ) -> list[EngineRow]:
-    """Try all engines and write the bundle with the fastest that is accurate into `out`.
-
-    `bundle.json` says which, and the measurements behind the choice; a model for OpenVINO comes
-    beside GLiNER's own files, for fast starts. An engine that gains less than 5 % over PyTorch
-    in fp32 is not worth its rounding.
+    """Choose an engine, write the bundle with it into `out` and the table into MLflow.
 
     Args:
         candidate: a bundle.
@@ -51,32 +41,11 @@ def run(
     settings = settings or configuration.load()
     registry = Registry(settings)
     run_id = registry.run(job).info.run_id
-    files = dataset.read(data)
-    labels = sorted({label for file in files for label in file.labels})
-    with tempfile.TemporaryDirectory(prefix="gliner-optimise-") as work:
-        rows = trials.run(candidate, measure.texts(files), labels, Path(work), tolerance=tolerance)
-    _write(candidate, out, rows)
+    rows = choice.choose(candidate, data, out, tolerance=tolerance)
     _record(registry, run_id, rows)
     for row in rows:
         say(_line(row))
     return rows
-
-
-def _write(candidate: Path, out: Path, rows: Sequence[EngineRow]) -> None:
-    chosen = next(row for row in rows if row.chosen)
-    found = bundle.locate(str(candidate))
-    manifest = replace(
-        found.manifest,
-        engine=chosen.engine,
-        precision=chosen.precision,
-        measurements=tuple(row.row() for row in rows),
-    )
-    with faults.translated("the bundle"), folders.replaced(out) as part:
-        shutil.copytree(found.folder, part, dirs_exist_ok=True)
-        (part / "bundle.json").write_text(
-            json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8"
-        )
-        engines.prepare(bundle.locate(str(part)))
 
 
 def _record(registry: Registry, run_id: str, rows: Sequence[EngineRow]) -> None:

@@ -1,0 +1,65 @@
+"""Tests of `pipeline.measuring.choice`."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import lifecycle
+import pytest
+from rich.console import Console
+
+from pipeline.measuring import choice, trials
+from pipeline.measuring.trials import EngineRow
+from predictor import bundle
+from predictor.engines import openvino
+
+
+def rows(winner: str) -> list[EngineRow]:
+    return [
+        EngineRow(engine="torch", precision="fp32", texts_per_second=50, p50_ms=20, f1=0.8),
+        EngineRow(
+            engine="openvino",
+            precision="bf16",
+            texts_per_second=120,
+            p50_ms=8,
+            f1=0.799,
+            f1_loss=0.001,
+            agreement=0.98,
+            chosen=winner == "openvino",
+        ),
+        EngineRow(engine="torch", precision="fp16", reason="needs a GPU"),
+    ]
+
+
+def test_the_choice_is_written_into_the_bundle_itself(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the engine starts fastest from; the model stays the same model."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(tiny_bert, folder)
+    data = lifecycle.write_data(tmp_path / "data", 2)
+    monkeypatch.setattr(trials, "run", lambda *given, **options: rows("openvino"))
+
+    choice.choose(folder, data, folder)
+
+    found = bundle.locate(str(folder))
+    assert (found.manifest.engine, found.manifest.precision) == ("openvino", "bf16")
+    assert [one["engine"] for one in found.manifest.measurements] == ["torch", "openvino", "torch"]
+    assert found.digest == bundle.digest(tiny_bert)
+    engine = openvino.OpenVinoEngine.load(found, "bf16", 1)
+    assert (folder / openvino.MODEL).is_file()
+    assert engine.limits.words > 0
+
+
+def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
+    """Every engine has a row; one that could not be tried has its reason."""
+    out = io.StringIO()
+
+    choice.show(rows("openvino"), Console(file=out, width=140))
+
+    lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert " ".join(lines[3][:9]) == "openvino bf16 120.0 8.0 0.0 0 0.0 0.799 +0.0010"
+    assert lines[3][-1] == "chosen"
+    assert " ".join(lines[4]) == "torch fp16 not tried: needs a GPU"
