@@ -48,7 +48,9 @@ def load(folder: Path) -> tuple[Any, TorchEngine]:
     Raises:
         BundleError: the files do not make a model, or not of a kind that is served.
     """
-    engine = TorchEngine.load(folder, "cuda" if torch.cuda.is_available() else "cpu", "fp32")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # What is made once from the weights would go stale with the first step.
+    engine = TorchEngine.load(folder, device, "fp32", rewrite=False)
     # Trained and asked by turns: both work on the same weights.
     return engine._model, engine
 

@@ -89,13 +89,16 @@ class TorchEngine:
         self.markers: tuple[str, ...] = self.reader.markers
 
     @classmethod
-    def load(cls, folder: Path, device: str, precision: str) -> TorchEngine:
+    def load(
+        cls, folder: Path, device: str, precision: str, *, rewrite: bool = True
+    ) -> TorchEngine:
         """Load a bundle's weights.
 
         Args:
             folder: a folder with GLiNER's own files, checked by `bundle.locate`.
             device: a torch device such as `cpu` or `cuda:0`.
             precision: `fp32`, `bf16` or `fp16`.
+            rewrite: run it rewritten where that can be; not for weights that will change.
 
         Raises:
             BundleError: the files do not make a model.
@@ -119,6 +122,8 @@ class TorchEngine:
         except Exception as error:  # GLiNER, transformers and safetensors raise all sorts
             raise BundleError(f"{folder}: cannot load: {type(error).__name__}: {error}") from error
         model.eval()
+        if not rewrite:
+            return cls(model, device, precision)
         if reason := obstacle(model):
             _log.info("runs as GLiNER has it, which is slower: no rewriting for %s", reason)
             return cls(model, device, precision)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import lifecycle
+import numpy as np
 import pytest
 
 from pipeline import dataset, training
@@ -14,7 +15,7 @@ from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.training import TrainParameters
 from pipeline.training.checkpoints import Checkpoints
-from predictor.engines import Engine
+from predictor.engines import Engine, Window
 
 QUICK = TrainParameters(max_steps=24, encoder_rate=1e-3, head_rate=1e-3, eval_every=8, patience=9)
 
@@ -121,3 +122,21 @@ def test_the_seed_alone_decides_the_weights(tiny_bert: Path, tmp_path: Path) -> 
     assert one == again
     assert one[0] != other[0]
     assert one[1][-1] < one[1][0] / 2
+
+
+def test_what_is_asked_between_steps_is_the_model_that_is_trained(tiny_bert: Path) -> None:
+    """Another head, other scores: nothing of the weights as they were is kept."""
+    import torch
+
+    from pipeline.training import trainer
+
+    model, engine = trainer.load(tiny_bert)
+    window = Window(("Ada", "was", "born"), ("person",))
+    [before] = engine.score([window])
+
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.5)
+    [after] = engine.score([window])
+
+    assert np.abs(after - before).max() > 0.01
