@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from predictor import logs
-from predictor.engines import Limits, Window, Words
-from predictor.engines.reading import Distances, Layout, Reader, Splitter
+from predictor.engines import Limits, Window
+from predictor.engines.reading import Distances, Layout, Reader, Reading, Splitter
 from predictor.errors import BundleError
 
 # Its converter would report to its makers; without the package that does so, it does not.
@@ -77,7 +77,7 @@ class Facts:
         )
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Reading):
     """Runs a GLiNER model that scores spans, on a CPU.
 
     Args:
@@ -100,8 +100,7 @@ class OpenVinoEngine:
             precision = "fp32"
         self.precision = precision
         self.limits = facts.limits
-        self._reader = Reader(tokenizer, _splitter(facts.splitter), facts.layout)
-        self.markers: tuple[str, ...] = self._reader.markers
+        super().__init__(Reader(tokenizer, _splitter(facts.splitter), facts.layout))
         # Two passes at once on one thread each do more than one on two; beyond two, more
         # threads for each are worth more than yet another pass.
         self.lanes = min(threads, 2)
@@ -112,6 +111,8 @@ class OpenVinoEngine:
                 "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
                 "NUM_STREAMS": str(self.lanes),
                 "INFERENCE_NUM_THREADS": str(threads),
+                # The server's own threads want a core at times, and a pod does not own its cores.
+                "ENABLE_CPU_PINNING": "NO",
             },
         )
         self._requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
@@ -133,21 +134,9 @@ class OpenVinoEngine:
             model, facts, tokenizer = _converted(found)
         return cls(model, tokenizer, facts, precision, threads)
 
-    def split(self, text: str) -> Words:
-        """Split a text as the model's own splitter does. See `Engine.split`."""
-        return self._reader.split(text)
-
-    def subwords(self, words: Sequence[str]) -> list[int]:
-        """Count the positions of each word. See `Engine.subwords`."""
-        return self._reader.subwords(words)
-
-    def prompt_positions(self, prompts: Sequence[str]) -> int:
-        """Count the positions that prompts take. See `Engine.prompt_positions`."""
-        return self._reader.prompt_positions(prompts)
-
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
-        batch = self._reader.batch(windows, _STEP)
+        batch = self.reader.batch(windows, _STEP)
         request = self._requests.get()
         try:
             # A copy: the output's memory belongs to the request, which goes on to the next.

@@ -213,5 +213,30 @@ class Reader:
         return encoded.ids, asked, places, owners
 
 
+class Reading:
+    """The half of an engine that is its reader's.
+
+    Attributes:
+        reader: its text side.
+        markers: see `Engine.markers`.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.markers: tuple[str, ...] = reader.markers
+
+    def split(self, text: str) -> Words:
+        """Split a text as the model was trained to. See `Engine.split`."""
+        return self.reader.split(text)
+
+    def subwords(self, words: Sequence[str]) -> list[int]:
+        """Count the positions of each word. See `Engine.subwords`."""
+        return self.reader.subwords(words)
+
+    def prompt_positions(self, prompts: Sequence[str]) -> int:
+        """Count the positions that prompts take. See `Engine.prompt_positions`."""
+        return self.reader.prompt_positions(prompts)
+
+
 def _up(size: int, step: int) -> int:
     return -(-size // step) * step

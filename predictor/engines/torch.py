@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from predictor import logs
-from predictor.engines import Limits, Window, Words
-from predictor.engines.reading import Reader
+from predictor.engines import Limits, Window
+from predictor.engines.reading import Reader, Reading
 from predictor.engines.rewritten import Rewritten, layout, obstacle
 from predictor.errors import BundleError
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(logs.OURS)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class TorchEngine:
+class TorchEngine(Reading):
     """Runs a GLiNER model that reads text and labels with one encoder.
 
     Two kinds are served: those that score spans (`span_mode: markerV0` and its like) and
@@ -77,7 +77,7 @@ class TorchEngine:
         tokenizer: Any = processor.transformer_tokenizer
         # A copy: GLiNER's own calls leave truncation and padding set on theirs.
         own = copy.deepcopy(tokenizer.backend_tokenizer)
-        self.reader = Reader(own, processor.words_splitter, layout(model))
+        super().__init__(Reader(own, processor.words_splitter, layout(model)))
         self.splitter = str(config.words_splitter_type)
         self._collator = model.create_collator()
         self.rewritten = rewritten
@@ -86,7 +86,6 @@ class TorchEngine:
             width=TOKEN_LEVEL_WIDTH if self._token_level else int(config.max_width),
             positions=_positions(config.encoder_config, tokenizer),
         )
-        self.markers: tuple[str, ...] = self.reader.markers
 
     @classmethod
     def load(
@@ -128,18 +127,6 @@ class TorchEngine:
             _log.info("runs as GLiNER has it, which is slower: no rewriting for %s", reason)
             return cls(model, device, precision)
         return cls(model, device, precision, Rewritten(model))
-
-    def split(self, text: str) -> Words:
-        """Split a text with the model's own splitter. See `Engine.split`."""
-        return self.reader.split(text)
-
-    def subwords(self, words: Sequence[str]) -> list[int]:
-        """Count the positions of each word. See `Engine.subwords`."""
-        return self.reader.subwords(words)
-
-    def prompt_positions(self, prompts: Sequence[str]) -> int:
-        """Count the positions that prompts take. See `Engine.prompt_positions`."""
-        return self.reader.prompt_positions(prompts)
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
