@@ -55,7 +55,8 @@ def roll_out(
         PipelineError: there is no such version, or the backend serves something else than the
             champion.
     """
-    with backend.lock(owner or this_process()):
+    owner = owner or this_process()
+    with backend.lock(owner):
         candidate = _existing(registry, version)
         finished = [
             left.number
@@ -72,7 +73,7 @@ def roll_out(
         if champion:
             _check_serving(champion, backend)
         check_sources(registry.settings)
-        return Move(registry, backend, plan, report, candidate, champion).run()
+        return Move(registry, backend, plan, report, candidate, champion, owner).run()
 
 
 def roll_back(

@@ -16,6 +16,7 @@ RUNNING = "running"
 """Tag of a version whose rollout has begun and not ended."""
 ROLLING_BACK = "rolling_back"
 """Tag of a champion that is to be taken back, by hand."""
+_STARTED = "rollout started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Move:
     Args:
         candidate: the version.
         stable: the one that serves when this one does not; None for the first.
+        owner: who begins it, for others to read.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Move:
         report: Callable[[str], None],
         candidate: Version,
         stable: Version | None,
+        owner: str = "",
     ) -> None:
         self.registry = registry
         self.backend = backend
@@ -60,6 +63,7 @@ class Move:
         self.report = report
         self.candidate = candidate
         self.stable = stable
+        self.owner = owner
         self.name = f"version {candidate.number}"
         self.passed: list[Passed] = []
 
@@ -99,6 +103,8 @@ class Move:
             self.undo("its rollout was killed")
             return False
         self.report(f"{self.name}: a killed run had decided for it; finishing that")
+        if not self._told_of_move():
+            self.registry.event(self.candidate, f"{CHAMPION}: promoted by a run that was killed")
         try:
             self._follow()
         except (RolloutBusy, Unavailable):
@@ -140,12 +146,13 @@ class Move:
             self.candidate,
             {
                 Tag.ROLLOUT_PREVIOUS: self.stable.number if self.stable else "",
+                Tag.ROLLOUT_BY: self.owner,
                 Tag.ROLLOUT_PERCENT: 0,
                 Tag.ROLLOUT_REASON: "",
                 Tag.ROLLOUT: RUNNING,
             },
         )
-        text = f"rollout started: {self.plan.strategy} {self._shares()} %, {self._serving()}"
+        text = f"{_STARTED}: {self.plan.strategy} {self._shares()} %, {self._serving()}"
         self.registry.event(self.candidate, text)
         self.report(f"{self.name}: {text}")
 
@@ -175,6 +182,12 @@ class Move:
         self._drop_challenger()
         self._close("promoted", "rollout promoted")
         self.report(f"{self.name} is the champion now")
+
+    def _told_of_move(self) -> bool:
+        """Whether its history has the move of the alias: one may be killed between the two."""
+        told = (f"{CHAMPION}:", _STARTED)
+        lines = [text for _, text in self.candidate.events if text.startswith(told)]
+        return bool(lines) and not lines[-1].startswith(_STARTED)
 
     def _restore_alias(self, reason: str) -> None:
         champion = self.registry.champion()

@@ -64,20 +64,25 @@ def call_softly(step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
         say(f"not done: {_line(_failure(error))}")
 
 
-def _patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def patience(retries: int) -> Retrying:
+    """Calls a function, and again with growing pauses while a server does not answer."""
+
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0
         say(f"{_line(error)}; again in {pause:.0f} s")
 
-    retrying = Retrying(
+    return Retrying(
         retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_attempt(settings_of.load().http_retries + 1),
+        stop=stop_after_attempt(retries + 1),
         wait=wait_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
         before_sleep=tell,
         reraise=True,
     )
-    return retrying(step, *args, **kwargs)
+
+
+def _patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return patience(settings_of.load().http_retries)(step, *args, **kwargs)
 
 
 def _failure(error: Exception) -> PipelineError:

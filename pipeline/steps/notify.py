@@ -10,6 +10,7 @@ from pipeline.errors import PipelineError
 from pipeline.progress import say
 from pipeline.registry import Registry, RunTag, Tag, Version
 from pipeline.review.tags import OPEN, ReviewTag
+from pipeline.runs.attempt import patience
 from pipeline.runs.outcome import FAILED
 from pipeline.settings import Settings, load
 from pipeline.slack import messages
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
 SUCCEEDED = ("SUCCEEDED", "SKIPPED")
 CANCELLED = ("CANCELLED", "CANCELED", "CANCELLING")
+MOST_RETRIES = 2
+"""Slack must hear before the step's own time is over, also where MLflow takes and never answers."""
 _FOREIGN = re.compile(r"[A-Z]\w*(?:Error|Exception|Interrupt|Exit)")
 
 
 def run(*, job: str, state: str, error: str = "", settings: Settings | None = None) -> None:
     """Tell Slack what the run came to, and mark the MLflow run as ended.
 
-    A run never fails by its messenger: with MLflow down the message is short, with Slack down
-    there is a line in the log. Run again, it tells nothing twice.
+    A run never fails by its messenger: MLflow is waited for, and where it stays down the
+    message is short; with Slack down there is a line in the log. Run again, it tells nothing
+    twice.
 
     Args:
         state: Kubeflow's final state: SUCCEEDED, FAILED, CANCELLED and so on.
@@ -41,8 +45,8 @@ def run(*, job: str, state: str, error: str = "", settings: Settings | None = No
     state = state.upper()
     messenger = Messenger(Registry(settings))
     try:
-        run_of, version = _finish(messenger.registry, job, state)
-        message = _message(messenger, version, run_of, state, error)
+        retries = min(settings.http_retries, MOST_RETRIES)
+        run_of, version, message = patience(retries)(_ended, messenger, job, state, error)
     except PipelineError as trouble:
         say(f"MLflow could not be asked about this run: {trouble}")
         slack.send(_short(settings, state, error), settings)
@@ -56,6 +60,13 @@ def run(*, job: str, state: str, error: str = "", settings: Settings | None = No
         _tell_of_thresholds(messenger, version, run_of)
     except PipelineError as trouble:
         say(f"MLflow could not be asked about thresholds: {trouble}")
+
+
+def _ended(
+    messenger: Messenger, job: str, state: str, error: str
+) -> tuple[Run, Version | None, Message]:
+    run_of, version = _finish(messenger.registry, job, state)
+    return run_of, version, _message(messenger, version, run_of, state, error)
 
 
 def _finish(registry: Registry, job: str, state: str) -> tuple[Run, Version | None]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline import settings as configuration
-from pipeline.registry import Registry, RunTag
+from pipeline.registry import Registry, RunTag, Tag
 from pipeline.rollout import Backend, controller
 from pipeline.rollout.plan import Plan
 from pipeline.settings import Settings
@@ -40,15 +40,18 @@ def run(version: int, *, job: str, plan: Plan, settings: Settings | None = None)
         outcome = controller.roll_out(
             version, registry, backend(settings), plan, owner=f"{job} ({controller.this_process()})"
         )
-    registry.note(
-        run_id,
-        {
-            RunTag.OUTCOME: outcome.state,
-            RunTag.VERSION: version,
-            RunTag.REASON: outcome.reason,
-        },
-    )
-    return outcome.state
+    state, reason = outcome.state, outcome.reason
+    if state == "unchanged" and _began_here(registry, version, job):
+        # An earlier try was killed after its work, before anybody heard of it.
+        state, reason = "promoted", ""
+    registry.note(run_id, {RunTag.OUTCOME: state, RunTag.VERSION: version, RunTag.REASON: reason})
+    return state
+
+
+def _began_here(registry: Registry, version: int, job: str) -> bool:
+    """Whether this pipeline run is the one that rolled the version out."""
+    found = registry.version(version)
+    return found is not None and found.tags.get(Tag.ROLLOUT_BY, "").startswith(f"{job} (")
 
 
 def backend(settings: Settings) -> Backend:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
+import cutting_proxy
 import lifecycle
 import pytest
+from cutting_proxy import CuttingProxy
 
 from pipeline.errors import Unavailable
 from pipeline.local import servers as real
@@ -25,60 +24,14 @@ from predictor import bundle
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
-class CuttingProxy:
-    """Passes bytes on to a server until so many have gone there; then every connection breaks."""
-
-    def __init__(self, url: str) -> None:
-        self.left: float = float("inf")
-        self._target = urlsplit(url).hostname or "", urlsplit(url).port or 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            for source, sink, counts in ((client, server, True), (server, client, False)):
-                threading.Thread(
-                    target=self._pass, args=(source, sink, counts), daemon=True
-                ).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, counts: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if counts:
-                    self.left -= len(data)
-                if self.left < 0:
-                    break
-                sink.sendall(data)
-        except OSError:
-            pass
-        for one in (source, sink):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                one.close()
-
-
 @pytest.fixture
 def proxy(use_s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[CuttingProxy]:
     """The way to S3 from this process."""
-    between = CuttingProxy(use_s3.url)
-    for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.setenv(name, between.url)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    yield between
-    between.close()
+    with cutting_proxy.to(use_s3.url) as between:
+        for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, between.url)
+        yield between
 
 
 def test_an_s3_that_fails_in_mid_upload_leaves_no_version(
@@ -97,7 +50,7 @@ def test_an_s3_that_fails_in_mid_upload_leaves_no_version(
     with pytest.raises(Unavailable):
         register.run(tmp_path / "out", report, job="job", settings=settings)
     before = registry.versions()
-    proxy.left = float("inf")
+    proxy.up()
     number = register.run(tmp_path / "out", report, job="job", settings=settings)
 
     [version] = registry.versions()

@@ -145,6 +145,7 @@ def test_killed_after_every_call_and_run_again(good: bool, store: Settings, tmp_
             assert registry.challenger() is None
             history = rollouts.history(registry, 2)
             assert history.count("rollout promoted") == good, calls
+            assert sum(line.startswith("champion:") for line in history) == good, calls
             assert history[-1].startswith("rollout promoted" if good else "rolled back: golden")
     assert calls > 12
 
@@ -180,7 +181,7 @@ def test_roll_back_undoes_what_a_killed_rollout_left(store: Settings, tmp_path: 
     with rollouts.running(World()) as world:
         rollouts.first_champion(store, tmp_path / "golden", world, OLD)
         rollouts.register(store, tmp_path / "golden", NEW)
-        life = Life(6)
+        life = Life(7)
         with pytest.raises(Killed):
             roll_out(2, mortal(store, life), Mortal(world, life))
         assert world.canary == NEW

@@ -1,4 +1,7 @@
-"""A run that is killed at a step, and run again: the same result, nothing twice."""
+"""A run that is killed with kfp and all, and run again: the same result, nothing twice.
+
+`test_disturbed_runs` kills at the other steps, without kfp.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,9 @@ def arguments(tiny_bert: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_killed_at_any_step_and_run_again(settings: Settings, arguments: dict[str, Any]) -> None:
+def test_killed_and_run_again(settings: Settings, arguments: dict[str, Any]) -> None:
     """One version, one challenger and one question, as if nothing had happened."""
-    for step in ("evaluate", "register", "review"):
+    for step in ("register", "review"):
         _killed_at(step, arguments, settings)
     result = localrun.run("refresh", arguments, settings)
 
