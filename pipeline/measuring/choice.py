@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -68,16 +67,18 @@ def choose(
 
 
 def show(rows: Sequence[EngineRow], console: Console) -> None:
-    """Draw the table of engines."""
-    table = Table(box=SIMPLE, padding=(0, 1))
-    table.add_column("engine")
+    """Draw the table of engines, and say below it what speaks against one."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("engine", no_wrap=True)
     for name in ("texts/s", "p50 ms", "p99 ms", "MB", "load s", "F1", "F1 loss", "agree"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    notes = []
     for row in rows:
         name = f"{row.engine} {row.precision}"
+        if row.reason:
+            notes.append(f"{name}: {row.reason}")
         if not row.texts_per_second:
-            table.add_row(name, *[""] * 8, f"not tried: {row.reason}")
             continue
         figures = (
             f"{row.texts_per_second:.1f}",
@@ -89,5 +90,8 @@ def show(rows: Sequence[EngineRow], console: Console) -> None:
             f"{row.f1_loss:+.4f}",
             f"{row.agreement:.1%}",
         )
-        table.add_row(name, *figures, "chosen" if row.chosen else row.reason)
+        table.add_row(name, *figures, "chosen" if row.chosen else "")
     console.print(table)
+    console.print()
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
