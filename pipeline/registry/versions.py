@@ -38,7 +38,7 @@ class RunTag:
     """The tags of an MLflow run: what the pipeline run came to, for `status` and messages."""
 
     JOB = "pipeline.job"  # the Kubeflow job id, or the local one
-    OUTCOME = "pipeline.outcome"  # refused, awaiting_review, promoted, rolled_back, evaluated
+    OUTCOME = "pipeline.outcome"  # promoted, refused, …: docs/pipeline.md, Words
     VERSION = "pipeline.version"
     REASON = "pipeline.reason"
     STEP = "pipeline.step"  # the step that failed
