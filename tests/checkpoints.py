@@ -66,10 +66,12 @@ def write(
         "num_attention_heads": 2,
         "intermediate_size": 64,
     }
-    kinds = {"bert": (BertConfig, {"max_position_embeddings": 512})}
-    kinds["deberta"] = (DebertaV2Config, _DEBERTA)
-    config_class, own = kinds[kind]
-    encoded = config_class(**{**common, **own, **(encoder or {})})
+    chosen = {**common, **(encoder or {})}
+    encoded = (
+        BertConfig(**{"max_position_embeddings": 512, **chosen})
+        if kind == "bert"
+        else DebertaV2Config(**{**_DEBERTA, **chosen})
+    )
     torch.manual_seed(7)
     config = GLiNERConfig(
         model_name="tests/none",
