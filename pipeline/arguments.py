@@ -1,16 +1,12 @@
-"""The arguments of a graph: checked before anything starts, and again where a step reads them."""
+"""The arguments of a graph, checked before anything starts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from pipeline import parameters
 from pipeline.errors import SettingsError
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def check(graph: str, arguments: Mapping[str, Any]) -> None:
@@ -27,17 +23,3 @@ def check(graph: str, arguments: Mapping[str, Any]) -> None:
     for one in known.values():
         if one.default is None and one.name not in arguments:
             raise SettingsError(f"the graph {graph} needs a value for {one.name}")
-
-
-def read(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """A value from the numbers and texts that people gave.
-
-    Raises:
-        SettingsError: one is unknown or out of bounds; the text names it.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or model.__name__
-        raise SettingsError(f"{name}: {first['msg']}, got {first['input']!r}") from None

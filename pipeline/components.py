@@ -55,7 +55,6 @@ def prepare(
     import tempfile
     from pathlib import Path
 
-    from pipeline.arguments import read
     from pipeline.runs import attempt
     from pipeline.steps import candidate as untrained
     from pipeline.steps import fetch_data, train
@@ -82,7 +81,7 @@ def prepare(
             Path(evaluation.path),
             Path(candidate.path),
             job=job,
-            parameters=attempt.call(read, TrainParameters, training),
+            parameters=attempt.call(TrainParameters.parse, training),
         )
 
 

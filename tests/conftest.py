@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import programs
 import pytest
 import servers
 
@@ -99,6 +100,8 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """One real MariaDB."""
     from pipeline.local import servers as real
 
+    if not programs.MARIADB:
+        pytest.skip(programs.NO_MARIADB)
     with real.mariadb(tmp_path_factory.mktemp("mariadb")) as started:
         yield started
 

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
+import http_server
 from kserve_controller import Controller
 from rollouts import GOLDEN, Manner
 
@@ -79,22 +80,16 @@ def running(controller: Controller) -> Iterator[Ingress]:
     """Serve one on a port of its own; Services of the cluster lead to it as well."""
     ingress = Ingress(controller)
 
-    class Handler(_Handler):
-        served = ingress
+    class Handler(http_server.Handler):
+        def serve(self) -> None:
+            status, digest, answer = ingress.answer(
+                self.headers.get("Host", ""), self.command, self.path, self.body()
+            )
+            self.send(status, answer, {"x-model-digest": digest} if digest else {})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    ingress.port = controller.port = server.server_port
-    ingress.url = f"http://127.0.0.1:{ingress.port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        with names_resolve():
-            yield ingress
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server.serving(Handler) as ingress.url, names_resolve():
+        ingress.port = controller.port = urlsplit(ingress.url).port or 0
+        yield ingress
 
 
 @contextmanager
@@ -109,29 +104,3 @@ def names_resolve() -> Iterator[None]:
 
     with patch.object(socket, "getaddrinfo", resolve):
         yield
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Headers and body are two packets, of which the second would wait for 40 ms.
-    disable_nagle_algorithm = True
-    served: Ingress
-
-    def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, digest, answer = self.served.answer(
-            self.headers.get("Host", ""), self.command, self.path, body
-        )
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        if digest:
-            self.send_header("x-model-digest", digest)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = _serve  # noqa: N815  their names are given
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  its name is given
-        """Nothing on the terminal."""

@@ -15,29 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.parser import BytesParser
-from email.policy import HTTP
-from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import kfp_server_api
-import yaml
-
-Body = dict[str, Any]
-PAGE = 2
-"""So few entries a page that every list takes several."""
-_INT64 = {"max_concurrency", "interval_second"}
-
-
-class Refused(Exception):
-    """What the server answers instead."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+import http_server
+from kubeflow_bodies import Body, Refused, check, documents, page, uploaded
 
 
 @dataclass
@@ -101,7 +84,7 @@ class Kubeflow:
             for verb, pattern, handler in _ROUTES:
                 if verb == method and (match := re.fullmatch(pattern, path)):
                     if handler.startswith("upload"):
-                        body: Any = _file(headers, data)
+                        body: Any = uploaded(headers, data)
                     else:
                         body = json.loads(data or b"null")
                     result: Body = getattr(self, f"_{handler}")(*match.groups(), query, body)
@@ -112,17 +95,17 @@ class Kubeflow:
         return {"multi_user": self.multi_user, "pipeline_store": "database"}
 
     def _create_pipeline(self, _query: Body, body: Body) -> Body:
-        _check(body, "V2beta1Pipeline")
+        check(body, "V2beta1Pipeline")
         self._unique(self.pipelines, body["display_name"], "Pipeline")
         return self._keep(self.pipelines, "pipeline_id", body)
 
     def _list_pipelines(self, query: Body, _body: Any) -> Body:
-        return _page("pipelines", self.pipelines.values(), query)
+        return page("pipelines", self.pipelines.values(), query)
 
     def _upload_version(self, query: Body, text: str) -> Body:
         if query.get("pipelineid") not in self.pipelines:
             raise Refused(404, f"Pipeline {query.get('pipelineid')} not found")
-        spec, *platform = _documents(text)
+        spec, *platform = documents(text)
         if "pipelineInfo" not in spec or "root" not in spec:
             raise Refused(400, "Invalid input error: failed to parse the PipelineSpec")
         same = [one for one in self.versions.values() if one["pipeline_id"] == query["pipelineid"]]
@@ -137,20 +120,20 @@ class Kubeflow:
 
     def _list_versions(self, pipeline_id: str, query: Body, _body: Any) -> Body:
         found = [one for one in self.versions.values() if one["pipeline_id"] == pipeline_id]
-        return _page("pipeline_versions", found, query)
+        return page("pipeline_versions", found, query)
 
     def _create_experiment(self, _query: Body, body: Body) -> Body:
-        _check(body, "V2beta1Experiment")
+        check(body, "V2beta1Experiment")
         self._need_namespace(body)
         self._unique(self.experiments, body["display_name"], "Experiment")
         return self._keep(self.experiments, "experiment_id", body)
 
     def _list_experiments(self, query: Body, _body: Any) -> Body:
         self._need_namespace(query)
-        return _page("experiments", self.experiments.values(), query)
+        return page("experiments", self.experiments.values(), query)
 
     def _create_run(self, _query: Body, body: Body) -> Body:
-        _check(body, "V2beta1Run")
+        check(body, "V2beta1Run")
         self._check_job(body)
         return self._keep(self.runs, "run_id", body | {"state": "PENDING"})
 
@@ -158,16 +141,16 @@ class Kubeflow:
         found = self.runs.values()
         if "experiment_id" in query:
             found = [one for one in found if one["experiment_id"] == query["experiment_id"]]  # type: ignore[assignment]
-        return _page("runs", found, query)
+        return page("runs", found, query)
 
     def _get_run(self, run_id: str, _query: Body, _body: Any) -> Body:
         found = self._existing(self.runs, run_id, "Run")
         found.update(self.states.pop(0) if len(self.states) > 1 else self.states[0])
-        _check(found, "V2beta1Run")
+        check(found, "V2beta1Run")
         return found
 
     def _create_recurring(self, _query: Body, body: Body) -> Body:
-        _check(body, "V2beta1RecurringRun")
+        check(body, "V2beta1RecurringRun")
         self._check_job(body)
         cron = body["trigger"]["cron_schedule"]["cron"]
         if len(cron.split()) != 6:
@@ -181,7 +164,7 @@ class Kubeflow:
     def _list_recurring(self, query: Body, _body: Any) -> Body:
         if not query.get("experiment_id"):
             self._need_namespace(query)
-        return _page("recurringRuns", self.recurring_runs.values(), query)
+        return page("recurringRuns", self.recurring_runs.values(), query)
 
     def _enable(self, recurring_run_id: str, _query: Body, _body: Any) -> Body:
         self._existing(self.recurring_runs, recurring_run_id, "RecurringRun")["mode"] = "ENABLE"
@@ -262,36 +245,26 @@ def running() -> Iterator[Kubeflow]:
     """The server on a port of its own."""
     kubeflow = Kubeflow()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except ConnectionError:
-                self.close_connection = True
-
-        def do(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    class Handler(http_server.Handler):
+        def serve(self) -> None:
+            data = self.body()
             kubeflow.requests.append(f"{self.command} {self.path}")
-            fault = self._fault()
+            fault = self.fault()
             if fault:
                 time.sleep(fault.delay)
             if fault and not fault.delay and not fault.late:
-                self._refuse(fault.status)
+                self.refuse(fault.status)
                 return
             try:
                 answer, status = kubeflow.answer(self.command, self.path, self.headers, data), 200
             except Refused as refused:
                 answer, status = _error(refused.status, str(refused)), refused.status
             if fault and fault.late:
-                self._refuse(fault.status)
+                self.refuse(fault.status)
             else:
-                self._send(status, answer)
+                self.send(status, answer)
 
-        do_GET = do_POST = do_DELETE = do  # noqa: N815 - the standard library's names
-
-        def _fault(self) -> Fault | None:
+        def fault(self) -> Fault | None:
             for fault in kubeflow.faults:
                 matches = fault.method == self.command and re.search(fault.path, self.path)
                 if matches and fault.times > 0:
@@ -299,112 +272,15 @@ def running() -> Iterator[Kubeflow]:
                     return fault
             return None
 
-        def _refuse(self, status: int) -> None:
+        def refuse(self, status: int) -> None:
             if status:
-                self._send(status, _error(status, "told to fail"))
+                self.send(status, _error(status, "told to fail"))
             else:
-                self.close_connection = True
-                self.connection.close()
+                self.cut()
 
-        def _send(self, status: int, answer: Body) -> None:
-            text = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Not on the screen."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A connection that was dropped on purpose."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    kubeflow.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with http_server.serving(Handler) as kubeflow.url:
         yield kubeflow
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _error(status: int, message: str) -> Body:
     return {"error": message, "code": status, "message": message, "details": []}
-
-
-def _file(headers: Any, data: bytes) -> str:
-    """The one file of a multipart body."""
-    head = f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + data)
-    [part] = [one for one in message.iter_parts() if one.get_filename()]
-    content: bytes = part.get_payload(decode=True)  # type: ignore[assignment]
-    return content.decode()
-
-
-@lru_cache
-def _documents(text: str) -> list[Any]:
-    return list(yaml.safe_load_all(text))
-
-
-def _page(of: str, entries: Any, query: Body) -> Body:
-    found = [one for one in entries if _matches(one, query.get("filter", ""))]
-    begin = int(query.get("page_token") or 0)
-    end = begin + PAGE
-    answer: Body = {of: found[begin:end], "total_size": len(found)}
-    if end < len(found):
-        answer["next_page_token"] = str(end)
-    return answer
-
-
-def _matches(entry: Body, text: str) -> bool:
-    for predicate in (json.loads(text) if text else {}).get("predicates", ()):
-        value = predicate.get("stringValue", predicate.get("string_value"))
-        # The real API has numbers too, which kfp's client takes from its table.
-        if predicate["operation"] not in ("EQUALS", 1) or predicate["key"] != "display_name":
-            raise Refused(400, f"Invalid input error: filter {predicate} is not supported")
-        if entry["display_name"] != value:
-            return False
-    return True
-
-
-def _check(body: Any, kind: str, where: str = "") -> None:
-    """Hold a body against one of the client's models."""
-    model = getattr(kfp_server_api, kind)
-    if hasattr(model, "allowable_values"):
-        if body not in model.allowable_values:
-            raise Refused(400, f"{where}: {body!r} is not one of {model.allowable_values}")
-        return
-    if not isinstance(body, dict):
-        raise Refused(400, f"{where} must be an object, got {body!r}")
-    names = {theirs: ours for ours, theirs in model.attribute_map.items()}
-    for key, value in body.items():
-        if key not in names:
-            raise Refused(400, f"unknown field {key!r} in {kind} {where}")
-        _check_value(value, model.openapi_types[names[key]], f"{where}.{key}", key)
-
-
-def _check_value(value: Any, kind: str, where: str, key: str) -> None:
-    plain = {"str": str, "bool": bool, "object": dict, "int": int, "datetime": str}
-    if key in _INT64 and str(value).isdigit():
-        return
-    if kind in plain:
-        if not isinstance(value, plain[kind]):
-            raise Refused(400, f"{where} must be {kind}, got {value!r}")
-    elif match := re.fullmatch(r"list\[(.+)\]", kind):
-        for one in value:
-            _check_value(one, match[1], where, "")
-    elif match := re.fullmatch(r"dict\(str, (.+)\)", kind):
-        if not isinstance(value, dict):
-            raise Refused(400, f"{where} must be an object, got {value!r}")
-        for one in value.values():
-            if match[1] != "object":
-                _check_value(one, match[1], where, "")
-    else:
-        _check(value, kind, where)

@@ -1,4 +1,4 @@
-"""The review service on a port, and an MLflow server that heeds new webhooks at once."""
+"""The review service on a port, and webhooks that lead to it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import uvicorn
-from cryptography.fernet import Fernet
 from fastapi import FastAPI
+from pydantic import SecretStr
 
-from pipeline.local import servers as real
-from pipeline.local.process import Process
+from pipeline.registry import Registry
 from pipeline.review import webhook
+from pipeline.settings import Settings
 
 SECRET = "a-webhook-secret"
 
 
 @contextmanager
-def mlflow(folder: Path) -> Iterator[Process]:
-    """An MLflow server that delivers to this machine."""
-    env = {
-        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
-        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
-        # By default it remembers for a minute which webhooks there are.
-        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
-    }
-    with real.mlflow(folder, env=env) as started:
-        yield started
+def hooked(settings: Settings) -> Iterator[Settings]:
+    """Settings with the secret; the webhooks that are made with them go away at the end."""
+    yield settings.model_copy(update={"webhook_secret": SecretStr(SECRET)})
+    client = Registry(settings).client
+    for one in client.list_webhooks():
+        if one.name.startswith(settings.model_name):
+            client.delete_webhook(one.webhook_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pipeline import review
 from pipeline.registry import Registry, Tag, Version
 
 if TYPE_CHECKING:
@@ -27,6 +28,24 @@ def register(registry: Registry, **tags: object) -> int:
         tags={Tag.STATUS: "candidate", Tag.GATE: "passed", **{k: str(v) for k, v in tags.items()}},
     )
     return int(made.version)
+
+
+def ask(registry: Registry, number: int) -> str:
+    """Ask as the step of a run does."""
+    return review.ask(number, registry, registry.run("job-1"))
+
+
+def asked(registry: Registry, **tags: object) -> int:
+    """One more version, whose review was asked."""
+    number = register(registry, **tags)
+    assert ask(registry, number) == "pending"
+    return number
+
+
+def challenger(registry: Registry) -> int | None:
+    """The number of the version that waits."""
+    found = registry.challenger()
+    return found.number if found else None
 
 
 def tags(registry: Registry, number: int) -> dict[str, str]:

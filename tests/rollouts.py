@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import http_server
 import registered
 
 from pipeline.errors import RolloutBusy
@@ -122,45 +122,24 @@ class Backend:
 def running(world: World) -> Iterator[World]:
     """Serve a world's versions over HTTP."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    class Handler(http_server.Handler):
+        def serve(self) -> None:
+            body = self.body()
             digest = world.serving(self.path.split("/")[1])
-            self._send(200, digest, {"model": {"digest": digest, "precision": "fp32"}})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            digest = world.serving(self.path.split("/")[1])
+            if self.command == "GET":
+                answer: Any = {"model": {"digest": digest, "precision": "fp32"}}
+                self.send(200, answer, {"x-model-digest": digest})
+                return
             manner = world.manner(digest)
             manner.asked += 1
             time.sleep(manner.seconds)
-            golden = body["instances"][0]["text"] == GOLDEN["requests"][0]["text"]
+            golden = json.loads(body)["instances"][0]["text"] == GOLDEN["requests"][0]["text"]
             answer = {"predictions": [{"entities": manner.entities if golden else []}]}
             named = digest if manner.named is None else manner.named
-            self._send(manner.status(manner.asked), named, answer)
+            self.send(manner.status(manner.asked), answer, {"x-model-digest": named})
 
-        def _send(self, status: int, digest: str, answer: Any) -> None:
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("x-model-digest", digest)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    world.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with http_server.serving(Handler) as world.url:
         yield world
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def register(settings: Settings, folder: Path, digest: str) -> int:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import http_server
 
 SECRET = "T0SECRET0/B0SECRET0/hushhushhush"
 PATH = f"/services/{SECRET}"
@@ -66,56 +67,37 @@ def running() -> Iterator[Slack]:
     """Run it. At the end, nothing that arrived was against a limit."""
     slack = Slack()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-        def do_POST(self) -> None:
+    class Handler(http_server.Handler):
+        def serve(self) -> None:
             slack.asked_at.append(time.monotonic())
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.body()
             trouble = slack.troubles.pop(0) if slack.troubles else None
             if trouble is None:
                 self._take(body)
             elif trouble.how == "hang":
                 slack.stopping.wait(30)
             elif isinstance(trouble.how, int):
-                self._answer(trouble.how, trouble.body, dict(trouble.headers))
+                self.send(trouble.how, trouble.body, dict(trouble.headers))
             self.close_connection = True
 
         def _take(self, body: bytes) -> None:
-            if self.path != PATH:
-                self._answer(404, "no_team")
+            if (self.command, self.path) != ("POST", PATH):
+                self.send(404, "no_team")
                 return
             payload = json.loads(body)
             if wrong := problems(payload):
                 slack.wrong += wrong
-                self._answer(400, "invalid_blocks")
+                self.send(400, "invalid_blocks")
                 return
             slack.taken.append(payload)
-            self._answer(200, "ok")
+            self.send(200, "ok")
 
-        def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    slack.url = f"http://127.0.0.1:{server.server_port}{PATH}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield slack
-    finally:
-        slack.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server.serving(Handler) as base:
+        slack.url = f"{base}{PATH}"
+        try:
+            yield slack
+        finally:
+            slack.stopping.set()
     assert slack.wrong == []
 
 

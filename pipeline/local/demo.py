@@ -20,13 +20,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as settings_of
@@ -34,9 +31,9 @@ from pipeline.errors import PipelineError, SettingsError
 from pipeline.local import candidates, sentences, servers
 from pipeline.local.process import Process
 from pipeline.local.traffic import Traffic
+from pipeline.local.versions import versions_table
 
 if TYPE_CHECKING:
-    from pipeline.registry import Registry, Version
     from pipeline.runs.local import Result
     from pipeline.settings import Settings
 
@@ -46,8 +43,6 @@ FOLLOW_SECONDS = 1
 """How often the predictor looks at its alias; in production 15 seconds are plenty."""
 ZEALOUS = {"epochs": 2, "encoder_rate": 3e-4, "head_rate": 1e-3}
 """Rates at which a model unlearns within seconds; the defaults barely move it on 60 sentences."""
-LONGEST_REASON = 150
-SHOWN = ("version", "status", "F1", "gate", "why")
 
 
 @dataclass(frozen=True)
@@ -200,34 +195,13 @@ class Loop:
         return f"s3://data/{name}"
 
 
-def versions_table(registry: Registry) -> Table:
-    """All versions with what became of them and why."""
-    table = Table(box=SIMPLE, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in SHOWN[:-1]:
-        table.add_column(column, no_wrap=True)
-    table.add_column(SHOWN[-1], overflow="fold")
-    for one in registry.versions():
-        aliases = "".join(f" @{alias}" for alias in one.aliases)
-        table.add_row(
-            f"{one.number}{aliases}",
-            one.tags.get("status", ""),
-            "" if one.f1 is None else f"{one.f1:.3f}",
-            one.tags.get("gate", ""),
-            Text(shorten(_why(one), LONGEST_REASON, placeholder=" …")),
-        )
-    return table
-
-
-def _why(version: Version) -> str:
-    return version.tags.get("rollout_reason") or version.tags.get("gate_reason", "")
-
-
 @contextmanager
 def _servers(options: Options, console: Console) -> Iterator[Settings]:
     """MLflow, with MariaDB and S3 behind it where asked for; the settings that lead there."""
     home = options.home
     started = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(_environment(_unproxied()))
         env: dict[str, str] = {}
         where: dict[str, str] = {}
         with console.status("Starting servers …"):
@@ -278,6 +252,13 @@ def _predictor(options: Options, settings: Settings) -> Iterator[Process]:
         yield process
     finally:
         process.stop()
+
+
+def _unproxied() -> dict[str, str]:
+    """Where a proxy leads outside, the servers on this machine are asked past it."""
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    hosts = ",".join(filter(None, (others, "127.0.0.1")))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 @contextmanager

@@ -80,12 +80,16 @@ def mlflow(
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", store or f"sqlite:///{(folder / 'mlflow.db').resolve()}"),
         *("--no-serve-artifacts", "--default-artifact-root"),
         artifacts or (folder / "artifacts").resolve().as_uri(),
     ]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    process = Process("MLflow", command, folder / "mlflow.log", {**quiet, **(env or {})})
+    own = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # With a password in it, it would show in a list of processes.
+        "MLFLOW_BACKEND_STORE_URI": store or f"sqlite:///{(folder / 'mlflow.db').resolve()}",
+    }
+    process = Process("MLflow", command, folder / "mlflow.log", {**own, **(env or {})})
     process.url = url
     with running(process, answers(f"{url}/health")):
         yield process

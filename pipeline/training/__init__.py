@@ -74,7 +74,8 @@ class TrainParameters(Value):
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             known = ", ".join(cls.model_fields)
-            hint = f"; known are {known}" if first["type"] == "extra_forbidden" else ""
+            unknown = first["type"] == "extra_forbidden"
+            hint = f"; known are {known}" if unknown else f", got {first['input']!r}"
             raise SettingsError(f"training parameter {name}: {first['msg']}{hint}") from None
 
 

@@ -11,13 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+import programs
 import pytest
+from sqlalchemy import create_engine, text
 
 from pipeline.__main__ import main
+from pipeline.local import servers
 from pipeline.local.process import free_port
+from pipeline.registry import BUNDLE_PATH
 
 ROOT = Path(__file__).parents[3]
 PORTS = ("http-port", "grpc-port", "mlflow-port")
+DEAD = "http://127.0.0.1:9"
 
 
 def ports() -> dict[str, int]:
@@ -33,7 +38,8 @@ def start(home: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", *arguments(ports(), home), *options],
         cwd=ROOT,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        # A proxy that is down: nothing asks for anything outside of this machine.
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "http_proxy": DEAD, "https_proxy": DEAD},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -116,9 +122,19 @@ def test_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signa
 @pytest.mark.slow
 @pytest.mark.training
 @pytest.mark.timeout(900)
-def test_whole_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "backends",
+    [
+        "embedded",
+        pytest.param(
+            "real", marks=pytest.mark.skipif(not programs.MARIADB, reason=programs.NO_MARIADB)
+        ),
+    ],
+)
+def test_whole_loop(tmp_path: Path, backends: str) -> None:
     """A version is promoted, a worse one refused, a broken one taken back, no request lost."""
-    process = start(tmp_path / "home", "--once")
+    home = tmp_path / "home"
+    process = start(home, "--once", "--backends", backends)
 
     output, errors = process.communicate(timeout=850)
 
@@ -132,6 +148,45 @@ def test_whole_loop(tmp_path: Path) -> None:
         ("2", "", "refused"),
         ("1", "@champion", "champion"),
     ]
+    assert re.search(r"version 3: rolling back: .* no longer gives its golden answer", output)
     assert re.search(r"^\d{2,} requests meanwhile, 0 failed \(\d+ by version 1\)$", output, re.M)
     for name in ("Page", "MLflow", "The last run"):
         assert re.search(rf"^{name} +http://\S+$", output, re.MULTILINE)
+    if backends == "real":
+        kept_on_real_servers(home, output)
+    else:
+        kept_on_this_machine(home)
+
+
+def kept_on_this_machine(home: Path) -> None:
+    """MLflow's SQLite knows all versions, and their files lie in its folder."""
+    found = stored(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
+
+    assert list(found) == [1, 2, 3]
+    root = (home / "mlflow" / "artifacts").as_uri()
+    assert all(where.startswith(f"{root}/") for where in found.values())
+
+
+def kept_on_real_servers(home: Path, output: str) -> None:
+    """MariaDB knows all versions, their files lie in S3, and the data was read from there."""
+    with servers.mariadb(home / "mariadb") as database:
+        found = stored(database.uri)
+
+    assert list(found) == [1, 2, 3]
+    assert all(where.startswith("s3://mlflow/artifacts/") for where in found.values())
+    # Nothing else has them: what the predictor served came out of the bucket.
+    assert [file.name for file in (home / "mlflow").iterdir()] == ["mlflow.log"]
+    [served] = (home / "models").glob("*/bundle/model.safetensors")
+    first = home / "s3" / "buckets" / found[1].removeprefix("s3://") / BUNDLE_PATH
+    assert served.read_bytes() == (first / served.name).read_bytes()
+    assert output.count("eval data from s3://data/eval: 90 texts") == 3
+
+
+def stored(database: str) -> dict[int, str]:
+    """Versions in a database of MLflow, and where their files lie."""
+    query = "SELECT version, storage_location FROM model_versions ORDER BY version"
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        found = {int(number): str(where) for number, where in connection.execute(text(query))}
+    engine.dispose()
+    return found

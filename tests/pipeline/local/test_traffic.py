@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import http_server
 import pytest
 
 from pipeline.local import traffic
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_server.Handler):
     """Answers twice with version 1, then with version 2, then refuses."""
 
     answers = iter(())
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+    def serve(self) -> None:
+        self.body()
         status, version = next(self.answers, (503, ""))
-        self.send_response(status)
-        if version:
-            self.send_header("x-model-version", version)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        self.send(status, {}, {"x-model-version": version} if version else {})
 
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(traffic, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(Handler, "answers", iter([(200, "1"), (200, "1"), (200, "2")]))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with http_server.serving(Handler) as address:
+        yield address
 
 
 def test_answers_are_counted_by_version(url: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 import reviewed
 from reviewed import Launches
 
-from pipeline import review
 from pipeline.errors import RolloutBusy, Unavailable
 from pipeline.local.process import free_port
 from pipeline.registry import Registry
@@ -19,8 +18,7 @@ pytestmark = pytest.mark.server
 
 
 def asked(registry: Registry, word: str) -> int:
-    number = reviewed.register(registry)
-    review.ask(number, registry, registry.run("job-1"))
+    number = reviewed.asked(registry)
     reviewed.click(registry, number, word)
     return number
 

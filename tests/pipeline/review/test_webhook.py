@@ -16,9 +16,7 @@ from pydantic import SecretStr
 from review_service import SECRET, Service, serving
 from reviewed import Launches
 
-from pipeline import review
 from pipeline.errors import PipelineError, RolloutBusy, SettingsError
-from pipeline.local.process import Process
 from pipeline.registry import Registry
 from pipeline.review import webhook
 from pipeline.settings import Settings
@@ -26,21 +24,10 @@ from pipeline.settings import Settings
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A server of this module's own, which heeds new webhooks at once."""
-    with review_service.mlflow(tmp_path_factory.mktemp("mlflow")) as started:
-        yield started
-
-
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"webhook_secret": SecretStr(SECRET)})
-
-
-@pytest.fixture
-def launches() -> Launches:
-    return Launches()
+def settings(settings: Settings) -> Iterator[Settings]:
+    with review_service.hooked(settings) as changed:
+        yield changed
 
 
 @pytest.fixture
@@ -56,12 +43,6 @@ def health(service: Service) -> dict[str, Any]:
     return found
 
 
-def asked(registry: Registry) -> int:
-    number = reviewed.register(registry)
-    review.ask(number, registry, registry.run("job-1"))
-    return number
-
-
 def event(registry: Registry, **changes: object) -> bytes:
     """What MLflow sends when the review tag of version 1 was set."""
     data = {"name": registry.name, "version": "1", "key": "review", "value": "approved"}
@@ -74,7 +55,7 @@ def test_a_tag_set_in_mlflow_starts_one_rollout(
 ) -> None:
     """MLflow delivers, the service checks and decides."""
     webhook.ensure(settings, service.url)
-    number = asked(registry)
+    number = reviewed.asked(registry)
 
     reviewed.click(registry, number, "approved")
 
@@ -91,7 +72,7 @@ def test_a_rejection_in_mlflow_is_noticed(
 ) -> None:
     """The version's status tells."""
     webhook.ensure(settings, service.url)
-    number = asked(registry)
+    number = reviewed.asked(registry)
 
     reviewed.click(registry, number, "rejected")
 
@@ -147,7 +128,7 @@ def test_what_is_about_something_else_is_passed_over(
     registry: Registry, service: Service, launches: Launches
 ) -> None:
     """Other models, other tags, other events."""
-    number = asked(registry)
+    number = reviewed.asked(registry)
     others = [
         event(registry, name="other-model"),
         event(registry, key="owner"),
@@ -165,7 +146,7 @@ def test_a_delivery_is_no_approval_in_itself(
     registry: Registry, service: Service, launches: Launches
 ) -> None:
     """What counts is the tag as MLflow has it when it is asked."""
-    number = asked(registry)
+    number = reviewed.asked(registry)
     lied = service.post(event(registry, version=str(number), value="approved"))
     reviewed.click(registry, number, "rejected")
 
@@ -256,7 +237,7 @@ def test_what_was_taken_before_a_crash_is_made_up_for(
     settings: Settings, registry: Registry, launches: Launches
 ) -> None:
     """A service that starts looks at all open reviews."""
-    number = asked(registry)
+    number = reviewed.asked(registry)
     reviewed.click(registry, number, "approved")
 
     with serving(webhook.app(settings, registry, launches, poll_seconds=3_600)):
@@ -270,7 +251,7 @@ def test_a_rollout_that_could_not_start_is_started_at_a_later_look(
     settings: Settings, registry: Registry, launches: Launches
 ) -> None:
     """Another rollout was under way."""
-    number = asked(registry)
+    number = reviewed.asked(registry)
     reviewed.click(registry, number, "approved")
     launches.error = RolloutBusy("version 7 is being rolled out")
 
@@ -288,7 +269,7 @@ def test_a_bug_in_one_decision_does_not_end_the_service(
     registry: Registry, service: Service, launches: Launches
 ) -> None:
     """The next delivery is heard."""
-    number = asked(registry)
+    number = reviewed.asked(registry)
     reviewed.click(registry, number, "approved")
     launches.error = ZeroDivisionError()
     service.post(event(registry))

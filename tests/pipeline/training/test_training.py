@@ -81,7 +81,10 @@ def test_a_key_changes_with_all_that_decides_the_weights() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"epoch": 3}, "epoch.*known are epochs"), ({"batch_size": 0}, "batch_size: .*greater")],
+    [
+        ({"epoch": 3}, "epoch.*known are epochs"),
+        ({"batch_size": 0}, "batch_size: .*greater.*got 0"),
+    ],
 )
 def test_a_wrong_parameter_is_named(values: Mapping[str, object], message: str) -> None:
     """A graph's argument is typed by hand."""

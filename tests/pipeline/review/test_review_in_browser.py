@@ -10,12 +10,8 @@ import review_service
 import reviewed
 from page import steps
 from playwright.sync_api import Page, expect, sync_playwright
-from pydantic import SecretStr
-from review_service import SECRET
 from reviewed import Launches
 
-from pipeline import review
-from pipeline.local.process import Process
 from pipeline.registry import Registry, card
 from pipeline.review import webhook
 from pipeline.settings import Settings
@@ -25,16 +21,10 @@ pytestmark = steps.MARKS
 LOADING = 60_000  # milliseconds: MLflow's page is large, and the machine may be busy
 
 
-@pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A server of this module's own, which heeds new webhooks at once."""
-    with review_service.mlflow(tmp_path_factory.mktemp("mlflow")) as started:
-        yield started
-
-
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"webhook_secret": SecretStr(SECRET)})
+def settings(settings: Settings) -> Iterator[Settings]:
+    with review_service.hooked(settings) as changed:
+        yield changed
 
 
 @pytest.fixture
@@ -56,7 +46,7 @@ def test_a_reviewer_approves_on_the_page_of_the_version(
     found = bundle.locate(str(embedded.path()))
     text = card.write(found, labelled.evaluation(), card.Links())
     registry.client.update_model_version(registry.name, str(number), text)
-    review.ask(number, registry, registry.run("job-1"))
+    reviewed.ask(registry, number)
     app = webhook.app(settings, registry, launches, poll_seconds=3_600)
     with review_service.serving(app) as service:
         webhook.ensure(settings, service.url)
