@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import reviewed
-import slack_server
 from pydantic import SecretStr
 from slack_server import Slack, Trouble
 
@@ -17,12 +14,6 @@ from pipeline.steps import notify, review
 
 pytestmark = pytest.mark.server
 SCORES = {"precision": 0.9, "recall": 0.7}
-
-
-@pytest.fixture
-def slack() -> Iterator[Slack]:
-    with slack_server.running() as started:
-        yield started
 
 
 @pytest.fixture
