@@ -1,8 +1,10 @@
-"""`python -m predictor` serves a model; `python -m predictor bundle SOURCE OUT` packs one."""
+"""`python -m predictor` serves a model; `bundle SOURCE OUT` packs one, `optimise BUNDLE DATA`
+chooses its engine."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
-from predictor import bundle, following, hardware, logs, memory, presets, registry, served
+from predictor import bundle, engines, following, hardware, logs, memory, presets, registry, served
 from predictor.downloads import Downloads
 from predictor.errors import StartupError
 from predictor.origin import Origin
@@ -28,7 +30,7 @@ _LAST_SECONDS = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the two commands.
+    """Run one of the three commands.
 
     Returns:
         0 when it ended well, 1 when it could not start, with one line on standard error.
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["bundle"]:
             write_bundle(arguments[1:])
+        elif arguments[:1] == ["optimise"]:
+            choose_engine(arguments[1:])
         else:
             serve(arguments)
     except StartupError as error:
@@ -67,21 +71,53 @@ def write_bundle(arguments: Sequence[str]) -> None:
     sys.stdout.write(f"{written.folder}  {written.manifest.id}  sha256:{written.digest}\n")
 
 
+def choose_engine(arguments: Sequence[str]) -> None:
+    """Try all engines on labelled texts and write the best that is accurate into a bundle."""
+    parser = argparse.ArgumentParser(
+        prog="python -m predictor optimise",
+        description="Measure a model with every engine and write the fastest that is accurate, "
+        "with the table behind the choice, into its bundle.",
+    )
+    parser.add_argument("bundle", type=Path, help="a folder with a bundle")
+    parser.add_argument("data", type=Path, help="a folder with labelled texts as JSON lines")
+    parser.add_argument("--out", type=Path, help="write there and leave the bundle as it is")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.005,
+        help="most F1 that the choice may lose against torch in fp32 (%(default)s)",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        from rich.console import Console
+
+        # Scoring is the pipeline's; a server that never measures does without it.
+        from pipeline.errors import PipelineError
+        from pipeline.measuring import choice
+    except ImportError as error:
+        raise StartupError(f"measuring needs the extra `pipeline` as well: {error}") from error
+    out = given.out or given.bundle
+    try:
+        rows = choice.choose(given.bundle, given.data, out, tolerance=given.tolerance)
+    except PipelineError as error:
+        raise StartupError(str(error)) from error
+    choice.show(rows, Console())
+
+
 def serve(arguments: Sequence[str]) -> None:
     """Load the model, check it, and serve until a signal comes."""
     settings = _settings()
     options = _options(arguments, settings)
     logs.configure(settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every one, which nobody charts
-    import torch
-
+    # Torch reads it when it is imported, which only some models need.
+    os.environ["OMP_NUM_THREADS"] = str(hardware.choose_threads(settings.threads))
     # KServe parses sys.argv when imported, so it is imported here and nowhere above.
     from predictor.server import Server, check_ports
 
     ports = [options.http_port, *([options.grpc_port] if options.enable_grpc else [])]
     check_ports(*ports)
     known = presets.load(settings.presets_file)
-    torch.set_num_threads(hardware.choose_threads(settings.threads))
     site = _site(options, settings, known)
     server = Server(
         site.model,
@@ -121,7 +157,8 @@ def _options(arguments: Sequence[str], settings: Settings) -> argparse.Namespace
     parser = argparse.ArgumentParser(
         prog="python -m predictor",
         description="Serve GLiNER over KServe's V1, V2 and gRPC protocols.",
-        epilog="`python -m predictor bundle SOURCE OUT` packs a model. Settings: docs/settings.md",
+        epilog="`python -m predictor bundle SOURCE OUT` packs a model, `python -m predictor "
+        "optimise BUNDLE DATA` chooses its engine. Settings: docs/settings.md",
         parents=[kserve_flags],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -142,19 +179,19 @@ def _site(
     options: argparse.Namespace, settings: Settings, known: Mapping[str, presets.Preset]
 ) -> Site:
     """The model with its routes, loaded and checked; and what changes it where it follows."""
-    import gliner  # noqa: F401 -- with all that it brings, before memory is settled
-
     from predictor.routes import Site
 
+    settle = functools.cache(memory.settle)
+
     def load(found: bundle.Bundle) -> served.Served:
+        engines.bring(found)
+        settle()  # with the libraries of the first model, and none of a later one's weights
         return served.load(found, settings, known)
 
     if not options.model.startswith(registry.SCHEME):
-        memory.settle()
         first = load(bundle.locate(options.model))
         return Site(settings, known, _model(options.model_name, first, settings, known))
     origin = Origin(options.model, Downloads(settings.cache_dir), load)
-    memory.settle()
     version, first = origin.first(settings.wait_seconds)
     model = _model(options.model_name, first, settings, known)
     if not (origin.source.alias and settings.follow_seconds):
@@ -175,7 +212,9 @@ def _model(
     from predictor.model import GlinerModel
 
     queue = WorkQueue(
-        max_pending=settings.max_pending, timeout_seconds=settings.request_timeout_seconds
+        max_pending=settings.max_pending,
+        max_seconds=settings.max_queue_seconds,
+        timeout_seconds=settings.request_timeout_seconds,
     )
     labels = metrics.EntityLabels({label for one in known.values() for label in one.labels})
     model = GlinerModel(name, first, queue, labels)

@@ -1,90 +1,144 @@
 """The queue between requests and the engine.
 
-One worker thread runs the model, a step (one forward pass) of one request at a time, in
-turn: a short request gets its step beside a long document's. The event loop never waits for
-it. What is missing yet is one forward pass for the windows of several requests.
+A request is admitted if there is room for its work, read on one thread, and scored on the
+lanes of its engine in batches with windows of other requests. The event loop waits for none of
+that. `line` says whose turn it is, `lanes` scores.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 from predictor import metrics
 from predictor.context import current
-from predictor.errors import Busy, DeadlineExceeded, NotServing
-from predictor.extraction import Extraction, Steps
+from predictor.engines import Engine
+from predictor.errors import Busy, NotServing
+from predictor.extraction import Extraction, Extractor, Query, Reading
+from predictor.lanes import Lanes, too_late
+from predictor.line import SHORT, Ask, Line, Outcome
+
+_MOST_UNREAD = 20_000
+"""Characters split into words before it is the next request's turn to be read."""
 
 
 class WorkQueue:
-    """Runs the steps of requests, first come first served, one step at a time.
+    """Finds entities for many callers at once, in batches that they share.
+
+    A lone request is dispatched at once. Models that serve side by side during a swap have
+    lanes of their own.
 
     Args:
         max_pending: most requests waiting or at work; one more is refused.
+        max_seconds: most seconds of work waiting or running, as estimated; a request that
+            would go above that is refused. An empty queue takes any.
         timeout_seconds: longest time for a request that brings no deadline of its own.
     """
 
-    def __init__(self, *, max_pending: int, timeout_seconds: float) -> None:
+    def __init__(self, *, max_pending: int, max_seconds: float, timeout_seconds: float) -> None:
         self._max_pending = max_pending
+        self._max_seconds = max_seconds
         self._timeout = timeout_seconds
-        # One thread: two would fight for the same cores and caches.
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        # One thread: reading is Python's work, of which two threads do no more than one.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        self._lanes: WeakKeyDictionary[Engine, Lanes] = WeakKeyDictionary()
         self._idle = asyncio.Event()
         self._idle.set()
         self._pending = 0
         self._closed = False
+        metrics.QUEUE_WORK.set_function(self._seconds)
 
-    async def run(self, steps: Steps) -> list[Extraction]:
+    async def run(self, extractor: Extractor, queries: Sequence[Query]) -> list[Extraction]:
         """Find the entities of each text, in the order given.
-
-        Args:
-            steps: `Extractor.steps` of the request's queries, not begun.
 
         Raises:
             InvalidRequest: labels or thresholds that the model cannot work with.
-            Busy: too many requests are waiting.
+            Busy: too much is waiting.
             NotServing: the server is stopping.
-            DeadlineExceeded: the time ran out; steps that remained were not done.
+            DeadlineExceeded: the time ran out; work that remained was not done.
         """
         if self._closed:
             raise NotServing
-        if self._pending >= self._max_pending:
-            raise Busy(self._max_pending)
+        lanes = self._lanes_of(extractor)
+        work = extractor.estimate(queries)
+        self._admit(work, lanes.line)
+        loop, context = asyncio.get_running_loop(), current()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        ask = Ask(
+            extractor,
+            texts=extractor.read(queries),
+            settle=_settling(loop, answer),
+            queued=time.monotonic(),
+            started=context.started,
+            deadline=min(context.deadline or math.inf, context.started + self._timeout),
+        )
+        lanes.expect(ask, work)
         self._enter()
+        late = too_late(ask)
+        alarm = loop.call_later(max(0.0, ask.deadline - ask.queued), lanes.end, ask, late)
         try:
-            return await self._run(steps)
+            self._reader.submit(self._read, lanes, ask)
+            outcome = await answer
         finally:
+            alarm.cancel()
+            lanes.end(ask, late)  # means something only where the caller went away
             self._leave()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def _run(self, steps: Steps) -> list[Extraction]:
-        loop = asyncio.get_running_loop()
-        context = current()
-        queued = time.monotonic()
-        deadline = min(context.deadline or float("inf"), context.started + self._timeout)
+    def check_room(self) -> None:
+        """Refuse early, where not even the shortest request would be taken.
 
-        def step() -> list[Extraction] | None:
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(round(deadline - context.started, 3))
-            try:
-                next(steps)
-            except StopIteration as done:
-                found: list[Extraction] = done.value
-                return found
-            return None
+        Raises:
+            Busy: so it is.
+        """
+        self._admit(0, None)
 
-        def first_step() -> list[Extraction] | None:
-            metrics.QUEUE.observe(time.monotonic() - queued)
-            return step()
+    def _admit(self, work: int, line: Line | None) -> None:
+        if self._pending >= self._max_pending:
+            raise Busy(f"{self._max_pending} requests", 1)
+        if not self._pending:
+            return
+        waiting = self._seconds(before_short=work <= SHORT)
+        excess = waiting + (work * line.rate if line else 0.0) - self._max_seconds
+        if excess > 0:
+            # For a request that is over the limit by itself there is room in an empty queue.
+            seconds = max(1, math.ceil(min(waiting, excess)))
+            raise Busy(f"{waiting:.1f} s of work", seconds)
 
+    def _seconds(self, *, before_short: bool = False) -> float:
+        lines = [lanes.line for lanes in self._lanes.values()]
+        return sum(line.work(before_short=before_short) * line.rate for line in lines)
+
+    def _lanes_of(self, extractor: Extractor) -> Lanes:
+        engine = extractor.engine
+        if engine not in self._lanes:
+            self._lanes[engine] = Lanes(Line(engine.lanes, extractor.budget))
+        return self._lanes[engine]
+
+    def _read(self, lanes: Lanes, ask: Ask) -> None:
+        """Read some of a request and put it in line. The rest comes after other requests."""
+        readings: list[Reading] = []
+        characters, last = 0, False
         try:
-            found = await loop.run_in_executor(self._worker, first_step)
-            while found is None:
-                found = await loop.run_in_executor(self._worker, step)
-            return found
-        finally:
-            # A caller who went away leaves the rest of the work undone.
-            loop.run_in_executor(self._worker, steps.close)
+            while characters <= _MOST_UNREAD and not last and not lanes.ended(ask):
+                reading = next(ask.texts, None)
+                if reading is None:
+                    last = True
+                else:
+                    readings.append(reading)
+                    characters += len(reading.query.text)
+            lanes.add(ask, readings, last=last)
+            if not last and not ask.over:
+                self._reader.submit(self._read, lanes, ask)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is this request's
+            lanes.end(ask, error)
 
     def _enter(self) -> None:
         self._pending += 1
@@ -112,3 +166,19 @@ class WorkQueue:
         except asyncio.TimeoutError:
             return False
         return True
+
+
+def _settling(
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Outcome]
+) -> Callable[[Outcome], None]:
+    """What gives a request its outcome, from any thread."""
+
+    def settle(outcome: Outcome) -> None:
+        if not answer.done():
+            answer.set_result(outcome)
+
+    def settle_soon(outcome: Outcome) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(settle, outcome)
+
+    return settle_soon

@@ -113,15 +113,20 @@ class TooLarge(NerError):
 
 
 class Busy(NerError):
-    """The queue is full."""
+    """The queue is full.
+
+    Args:
+        waiting: how much waits.
+        seconds: after which there is likely room.
+    """
 
     kind = "busy"
     http = 429
     grpc = "RESOURCE_EXHAUSTED"
-    retry_after = 1
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} requests are already waiting; try again in a second")
+    def __init__(self, waiting: str, seconds: int) -> None:
+        self.retry_after = seconds
+        super().__init__(f"{waiting} are already waiting; try again in {seconds} s")
 
 
 class Unsupported(NerError):

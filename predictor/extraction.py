@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor import windows
+from predictor.budget import Budget
 from predictor.decoding import Candidate, select
 from predictor.engines import Engine, Window, Words
 from predictor.errors import InvalidRequest
+from predictor.lengths import WordLengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,44 +74,51 @@ class Extraction:
     windows: int
 
 
-@dataclass(slots=True)
-class _Reading:
-    """A text on its way through the model."""
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """The spans of one window that are above their label's threshold, one to a row."""
 
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+    labels: NDArray[np.intp]
+    scores: NDArray[np.float32]
+
+    def candidates(self) -> Iterator[Candidate]:
+        columns = (self.first, self.last, self.labels, self.scores)
+        return map(Candidate, *(column.tolist() for column in columns))
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """A text on its way through the model. Its windows may come back on several threads."""
+
+    index: int
+    """Which text of its request it is."""
     query: Query
     words: Words
     slices: list[windows.Slice]
+    prompts: tuple[str, ...]
     prompt_positions: int
     thresholds: NDArray[np.float32]
-    candidates: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    most: int
+    """Spans above the threshold that are too many."""
+    found: dict[int, _Spans] = field(default_factory=dict)
+    held: int = 0
+    """Spans in `found`."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def window(self, piece: windows.Slice) -> Window:
-        return Window(
-            self.words.tokens[piece.start : piece.end],
-            tuple(label.prompt for label in self.query.labels),
-        )
-
-    def collect(self, piece: windows.Slice, scores: NDArray[np.float32], limit: int) -> None:
-        """Take up the spans of one window that are above their label's threshold."""
-        starts, widths, labels = np.nonzero(scores > self.thresholds)
-        inside = starts + widths < piece.end - piece.start
-        inside &= piece.owned(starts + piece.start, widths)
-        starts, widths, labels = starts[inside], widths[inside], labels[inside]
-        if len(self.candidates) + len(starts) > limit:
-            raise InvalidRequest(
-                f"more than {limit} spans are above the threshold; "
-                "raise it, or send fewer labels or a shorter text",
-                field="threshold",
-            )
-        values = scores[starts, widths, labels].tolist()
-        first = (starts + piece.start).tolist()
-        last = (starts + piece.start + widths).tolist()
-        for span, score in zip(zip(first, last, labels.tolist(), strict=True), values, strict=True):
-            self.candidates.setdefault(span, score)
+    @property
+    def rows(self) -> Iterator[Row]:
+        """The windows to score."""
+        for number, piece in enumerate(self.slices):
+            yield Row(self, number, self.prompt_positions + piece.positions)
 
     def result(self) -> Extraction:
+        """The entities, once every window has been collected."""
+        # By window, whatever order they came in: of equal scores the first given wins.
+        ordered = (self.found[number] for number in range(len(self.slices)))
         kept = select(
-            (Candidate(*span, score) for span, score in self.candidates.items()),
+            (one for spans in ordered for one in spans.candidates()),
             flat_ner=self.query.flat_ner,
             multi_label=self.query.multi_label,
         )
@@ -130,14 +139,51 @@ class _Reading:
         )
 
 
-_Job = tuple[int, windows.Slice]
-"""A window to score: the index of its text, and where in the text it is."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One window of a text.
 
-_MOST_UNREAD = 20_000
-"""Characters split into words in one step, about as long as a forward pass takes."""
+    Attributes:
+        positions: of its prompt and words.
+    """
 
-Steps = Generator[None, None, list[Extraction]]
-"""Work cut into short steps, so that a long text does not hold up the short ones."""
+    reading: Reading
+    number: int
+    positions: int
+
+    @property
+    def window(self) -> Window:
+        """What the engine scores."""
+        piece = self.reading.slices[self.number]
+        return Window(self.reading.words.tokens[piece.start : piece.end], self.reading.prompts)
+
+    def collect(self, scores: NDArray[np.float32]) -> None:
+        """Take up what the engine gave for it.
+
+        Raises:
+            InvalidRequest: too many spans of the text are above the threshold.
+        """
+        reading, piece = self.reading, self.reading.slices[self.number]
+        starts, widths, labels = np.nonzero(scores > reading.thresholds)
+        inside = starts + widths < piece.end - piece.start
+        inside &= piece.owned(starts + piece.start, widths)
+        starts, widths, labels = starts[inside], widths[inside], labels[inside]
+        first = starts + piece.start
+        spans = _Spans(first, first + widths, labels, scores[starts, widths, labels])
+        with reading.lock:
+            reading.found[self.number] = spans
+            reading.held += len(first)
+        if reading.held > reading.most:
+            raise InvalidRequest(
+                f"more than {reading.most} spans are above the threshold; "
+                "raise it, or send fewer labels or a shorter text",
+                field="threshold",
+                instance=reading.index,
+            )
+
+
+_CHARACTERS = 3
+"""Characters that take a position, in texts and labels of languages with spaces."""
 
 
 class Extractor:
@@ -150,6 +196,9 @@ class Extractor:
         batch_size: most windows in one forward pass.
         batch_positions: most positions in one, padding included, above a single window.
         max_candidates: most spans above the threshold in one text.
+
+    Attributes:
+        budget: of one forward pass.
     """
 
     def __init__(
@@ -158,88 +207,72 @@ class Extractor:
         *,
         window_words: int = 0,
         window_overlap: int = 48,
-        batch_size: int = 8,
+        batch_size: int = 16,
         batch_positions: int = 1024,
         max_candidates: int = 200_000,
     ) -> None:
         self.engine = engine
+        self.budget = Budget(batch_size, batch_positions)
+        self._lengths = WordLengths(engine)
         self._longest = min(window_words or engine.limits.words, engine.limits.words)
         # Each span must lie whole in the window that owns it: half an overlap, at least
         # a span's width.
         self._overlap = max(window_overlap, 2 * engine.limits.width)
-        self._batch_size = batch_size
-        self._batch_positions = batch_positions
         self._max_candidates = max_candidates
 
     def extract(self, queries: Sequence[Query]) -> list[Extraction]:
-        """Find the entities of each text, in the order given.
+        """Find the entities of each text, in the order given, on this thread.
 
         Raises:
             InvalidRequest: labels or thresholds that the model cannot work with.
         """
-        steps = self.steps(queries)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                found: list[Extraction] = done.value
-                return found
-
-    def steps(self, queries: Sequence[Query]) -> Steps:
-        """The same as `extract`, stopping for breath between forward passes.
-
-        A request of one pass is one step: a stop costs a turn of everybody else's.
-        """
-        readings: list[_Reading] = []
-        unread = 0
-        for index, query in enumerate(queries):
-            if unread > _MOST_UNREAD:
-                unread = 0
-                yield
-            readings.append(self._read(index, query))
-            unread += len(query.text)
-        jobs = [(index, piece) for index, one in enumerate(readings) for piece in one.slices]
+        readings = list(self.read(queries))
         # Windows of a like length share a pass: padding is work for nothing.
-        jobs.sort(key=lambda job: -job[1].positions)
-        batches = self._batches(jobs, [reading.prompt_positions for reading in readings])
-        for number, batch in enumerate(batches):
-            if number:
-                yield
-            scored = self.engine.score([readings[index].window(piece) for index, piece in batch])
-            for (index, piece), scores in zip(batch, scored, strict=True):
-                with _blame(index):
-                    readings[index].collect(piece, scores, self._max_candidates)
+        rows = sorted(
+            (row for reading in readings for row in reading.rows), key=lambda row: row.positions
+        )
+        while rows:
+            first, _ = self.budget.around(rows, len(rows) - 1, len(rows))
+            batch = rows[first:]
+            del rows[first:]
+            scored = self.engine.score([row.window for row in batch])
+            for row, scores in zip(batch, scored, strict=True):
+                row.collect(scores)
         return [reading.result() for reading in readings]
 
-    def _read(self, index: int, query: Query) -> _Reading:
-        """Split one text into words and windows."""
-        with _blame(index):
-            room = windows.room_for_text(self.engine, [label.prompt for label in query.labels])
-        words, counts = windows.visible_words(self.engine, query.text, room)
-        slices = windows.cut(counts, len(words), self._longest, self._overlap, room)
-        prompt_positions = self.engine.limits.positions - room
-        thresholds = np.array([label.threshold for label in query.labels], dtype=np.float32)
-        return _Reading(query, words, slices, prompt_positions, thresholds)
+    def read(self, queries: Sequence[Query]) -> Iterator[Reading]:
+        """Split texts into words and windows, each when it is asked for.
 
-    def _batches(self, jobs: Sequence[_Job], prompts: Sequence[int]) -> Iterator[Sequence[_Job]]:
-        """Cut jobs, longest first, into forward passes of a bounded size."""
-        start = 0
-        while start < len(jobs):
-            rows, widest = 0, 0
-            while start + rows < len(jobs) and rows < self._batch_size:
-                index, piece = jobs[start + rows]
-                widest = max(widest, prompts[index] + piece.positions)
-                if rows and widest * (rows + 1) > self._batch_positions:
-                    break
-                rows += 1
-            yield jobs[start : start + rows]
-            start += rows
+        Raises:
+            InvalidRequest: the labels of a text leave no room for it.
+        """
+        for index, query in enumerate(queries):
+            prompts = tuple(label.prompt for label in query.labels)
+            try:
+                room = windows.room_for_text(self.engine, prompts)
+            except InvalidRequest as error:
+                raise error.at(index) from None
+            words, counts = windows.visible_words(self.engine, query.text, room)
+            if counts is None:
+                counts = self._lengths.of(words.tokens)
+            yield Reading(
+                index,
+                query,
+                words,
+                windows.cut(counts, len(words), self._longest, self._overlap, room),
+                prompts,
+                self.engine.limits.positions - room,
+                np.array([label.threshold for label in query.labels], dtype=np.float32),
+                self._max_candidates,
+            )
 
-
-@contextmanager
-def _blame(index: int) -> Iterator[None]:
-    """Say of an invalid request which text it was about."""
-    try:
-        yield
-    except InvalidRequest as error:
-        raise error.at(index) from None
+    def estimate(self, queries: Sequence[Query]) -> int:
+        """About how many positions queries will take, without reading them."""
+        whole = self.engine.limits.positions
+        positions = 0
+        for query in queries:
+            text = len(query.text) // _CHARACTERS
+            prompt = sum(2 + len(label.prompt) // _CHARACTERS for label in query.labels)
+            room = max(windows.LEAST_ROOM, whole - prompt)
+            positions += text + prompt * (1 + text // room)
+        return positions

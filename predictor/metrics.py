@@ -24,7 +24,18 @@ LATENCY = Histogram(
     buckets=_SECONDS,
 )
 QUEUE = Histogram("gliner_queue_seconds", "Wait before the model", buckets=_SECONDS)
+QUEUE_WORK = Gauge("gliner_queue_work_seconds", "Work waiting or in the model, as estimated")
 PENDING = Gauge("gliner_pending_requests", "Requests waiting for the model or in it")
+BATCH_WINDOWS = Histogram(
+    "gliner_batch_windows", "Windows in a forward pass", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+BATCH_POSITIONS = Histogram(
+    "gliner_batch_positions",
+    "Positions in a forward pass, padding included",
+    buckets=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+)
+POSITIONS = Counter("gliner_positions", "Positions that went through the model, with padding")
+PADDING = Counter("gliner_padding_positions", "Those of them that were padding")
 TEXTS = Counter("gliner_texts", "Texts read")
 WORDS = Counter("gliner_words", "Words read")
 WINDOWS = Counter("gliner_windows", "Windows that went through the model")
@@ -85,6 +96,15 @@ def count_results(context: RequestContext, results: Sequence[Extraction]) -> Non
         windows=windows,
         entities=sum(len(one.entities) for one in results),
     )
+
+
+def count_batch(positions: Sequence[int]) -> None:
+    """Count a forward pass by the positions of its windows."""
+    padded = len(positions) * max(positions)
+    BATCH_WINDOWS.observe(len(positions))
+    BATCH_POSITIONS.observe(padded)
+    POSITIONS.inc(padded)
+    PADDING.inc(padded - sum(positions))
 
 
 def count_request(context: RequestContext, status: int | str) -> float:

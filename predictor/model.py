@@ -105,6 +105,7 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
             raise NotServing
         if verb not in (None, kserve.model.InferenceVerb.PREDICT):
             raise Unsupported("GLiNER has no explanations; use :predict or /infer")
+        self.queue.check_room()  # before work goes into reading what is refused anyway
         return await super().__call__(body, headers)
 
     def preprocess(self, payload: Any, headers: Mapping[str, str] | None = None) -> Parsed:
@@ -118,8 +119,8 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         return Parsed(queries, payload, served)
 
     async def predict(self, payload: Parsed, headers: Mapping[str, str] | None = None) -> Answered:
-        """Run the model on its own thread: the event loop stays free for health probes."""
-        results = await self.queue.run(payload.served.extractor.steps(payload.queries))
+        """Run the model on its own threads: the event loop stays free for health probes."""
+        results = await self.queue.run(payload.served.extractor, payload.queries)
         metrics.count_results(current(), results)
         self._labels.count(results)
         return Answered(results, payload.request, payload.served.identity.version)

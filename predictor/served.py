@@ -56,10 +56,10 @@ def load(found: Bundle, settings: Settings, presets: Mapping[str, Preset]) -> Se
         StartupError: it cannot be loaded, or is not what it was.
     """
     started = time.monotonic()
-    device = hardware.choose_device(settings.device)
+    device = hardware.choose_device(settings.device, found.manifest.engine)
     precision = hardware.choose_precision(settings.precision, device, found.manifest.precision)
     extractor = Extractor(
-        engines.load(found, device, precision),
+        engines.load(found, device, precision, settings.threads),
         window_words=settings.window_words,
         window_overlap=settings.window_overlap,
         batch_size=settings.batch_size,

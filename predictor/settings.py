@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     window_overlap: int = Field(48, ge=0, le=10_000)
     """Words that neighbouring windows share; raised to twice the model's widest span."""
 
-    batch_size: int = Field(8, ge=1, le=1024)
+    batch_size: int = Field(16, ge=1, le=1024)
     """Most windows in one forward pass."""
 
     batch_positions: int = Field(1024, ge=1, le=10_000_000)
@@ -100,8 +100,13 @@ class Settings(BaseSettings):
     golden_check: bool = True
     """Refuse to become ready when the bundle does not give its golden answers."""
 
-    max_pending: int = Field(128, ge=1, le=100_000)
-    """Most requests in the server at once; one more is answered 429 with Retry-After."""
+    max_queue_seconds: float = Field(10, gt=0, le=86_400)
+    """Most work waiting or running, in seconds as estimated from what recent work took; a request
+    above it is answered 429 with Retry-After. An empty queue takes any."""
+
+    max_pending: int = Field(1024, ge=1, le=100_000)
+    """Most requests in the queue at once, however little work they are; one more is answered
+    429 too."""
 
     request_timeout_seconds: float = Field(120, gt=0, le=86_400)
     """Longest time for one request; a caller may ask for less with `x-request-timeout`."""

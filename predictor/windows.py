@@ -31,7 +31,7 @@ class Slice:
         right: twice the word position where it ends; beyond the text at the last window.
         previous_end: end of the window before, 0 at the first window.
         next_start: start of the window behind; beyond the text at the last window.
-        positions: subwords of its words, or a fair guess where nothing was counted.
+        positions: subwords of its words.
     """
 
     start: int
@@ -128,13 +128,11 @@ def room_for_text(engine: Engine, prompts: Sequence[str]) -> int:
     return room
 
 
-def cut(
-    counts: Sequence[int] | None, words: int, longest: int, overlap: int, room: int
-) -> list[Slice]:
+def cut(counts: Sequence[int], words: int, longest: int, overlap: int, room: int) -> list[Slice]:
     """Cut a text into overlapping windows on word boundaries.
 
     Args:
-        counts: positions of each word, or None where all words fit one window's room.
+        counts: positions of each word.
         words: how many words there are.
         longest: most words in a window.
         overlap: words that neighbours share; fewer where windows are short.
@@ -147,13 +145,12 @@ def cut(
     start = 0
     while start < words:
         end = min(start + longest, words)
-        if counts is not None:
-            used = 0
-            for index in range(start, end):
-                used += counts[index]
-                if used > room:
-                    end = index
-                    break
+        used = 0
+        for index in range(start, end):
+            used += counts[index]
+            if used > room:
+                end = index
+                break
         bounds.append((start, end))
         if end == words:
             break
@@ -174,7 +171,7 @@ def cut(
             right=borders[index + 1],
             previous_end=bounds[index - 1][1] if index else 0,
             next_start=bounds[index + 1][0] if index + 1 < len(bounds) else beyond,
-            positions=sum(counts[start:end]) if counts is not None else 2 * (end - start),
+            positions=sum(counts[start:end]),
         )
         for index, (start, end) in enumerate(bounds)
     ]

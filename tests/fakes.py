@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ class FakeEngine:
 
     name, precision, device = "fake", "fp32", "cpu"
     markers: tuple[str, ...] = ()
+    lanes = 1
 
     def __init__(
         self,
@@ -61,6 +63,40 @@ class FakeEngine:
                 for label, prompt in enumerate(window.prompts):
                     scores[start, size, label] = self._score_of(span, prompt)
         return scores
+
+
+class GatedEngine(FakeEngine):
+    """Holds each forward pass until the test lets it go. Words that begin with `Poison` break it.
+
+    Attributes:
+        begun: the first word of each window, by forward pass.
+        threads: names of those that ran it.
+        most: how many passes were in it at once.
+    """
+
+    def __init__(self, lanes: int = 1) -> None:
+        super().__init__(names_and_numbers)
+        self.lanes = lanes
+        self.begun: list[list[str]] = []
+        self.threads: set[str] = set()
+        self.most = 0
+        self._inside = 0
+        self._gate = threading.Semaphore(0)
+
+    def let(self, passes: int = 1) -> None:
+        """Let forward passes go, those to come too."""
+        self._gate.release(passes)
+
+    def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        self.threads.add(threading.current_thread().name)
+        self.begun.append([window.words[0] for window in windows])
+        assert self._gate.acquire(timeout=20), "the test has let no pass go"
+        self._inside -= 1
+        if any(word.startswith("Poison") for window in windows for word in window.words):
+            raise RuntimeError("poisoned")
+        return super().score(windows)
 
 
 def names_and_numbers(span: tuple[str, ...], prompt: str) -> float:

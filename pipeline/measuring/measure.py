@@ -101,7 +101,7 @@ def load(folder: Path, precision: str = "") -> Extractor:
     serving = Settings()
     try:
         found = bundle.locate(str(folder))
-        device = hardware.choose_device(serving.device)
+        device = hardware.choose_device(serving.device, found.manifest.engine)
         asked = precision or serving.precision
         chosen = hardware.choose_precision(asked, device, found.manifest.precision)
         torch.set_num_threads(hardware.choose_threads(serving.threads))

@@ -61,11 +61,13 @@ class Window:
 
 
 class Engine(Protocol):
-    """A loaded model. Called from one thread at a time."""
+    """A loaded model. Texts are read while windows are scored, on another thread."""
 
     name: str
     precision: str
     device: str
+    lanes: int
+    """How many calls of `score` may run at once, each on a thread of its own."""
     limits: Limits
     markers: tuple[str, ...]
     """Words that the model uses between labels, which no label may contain."""
@@ -103,6 +105,14 @@ def prepare(found: Bundle) -> None:
         from predictor.engines import openvino
 
         openvino.export(found, found.folder, half=found.manifest.precision != "fp32")
+
+
+def bring(found: Bundle) -> None:
+    """Import the libraries of a bundle's engine, which take seconds and half a million objects."""
+    if found.manifest.engine == "openvino":
+        import predictor.engines.openvino  # noqa: F401
+    else:
+        import gliner  # noqa: F401 -- with torch and transformers
 
 
 def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine:

@@ -58,6 +58,8 @@ class TorchEngine(Reading):
     """
 
     name = "torch"
+    lanes = 1
+    """Its own threads share out a pass."""
 
     def __init__(
         self, model: GLiNER, device: str, precision: str, rewritten: Rewritten | None = None

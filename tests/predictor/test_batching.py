@@ -5,162 +5,286 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import fakes
 import pytest
+from prometheus_client import REGISTRY
+from queued import Queue, names, play, query
 
-from predictor.batching import WorkQueue
 from predictor.context import open_request
-from predictor.errors import Busy, DeadlineExceeded, InvalidRequest, NotServing
-from predictor.extraction import Extraction, Extractor, Label, Query
+from predictor.engines import Words
+from predictor.errors import Busy, DeadlineExceeded, NotServing
 
-LABELS = (Label("name", "name", 0.5),)
-
-
-def query(words: int) -> Query:
-    return Query("Ada " + "and " * words, LABELS, flat_ner=True, multi_label=False)
+# ---------------------------------------------------------------- reading
 
 
-class SlowEngine(fakes.FakeEngine):
-    """Waits before each forward pass, and notes on which thread it ran."""
+class Unread(fakes.FakeEngine):
+    """Notes which texts it splits, and splits none before the test says so."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
         super().__init__(fakes.names_and_numbers)
-        self.seconds = seconds
-        self.threads: set[str] = set()
+        self.may = threading.Event()
+        self.texts: list[str] = []
 
-    def score(self, windows):  # type: ignore[no-untyped-def]
-        self.threads.add(threading.current_thread().name)
-        time.sleep(self.seconds)
-        return super().score(windows)
-
-
-class Queue(WorkQueue):
-    """A queue with the one extractor whose steps it runs."""
-
-    def __init__(self, extractor: Extractor, max_pending: int, timeout_seconds: float) -> None:
-        super().__init__(max_pending=max_pending, timeout_seconds=timeout_seconds)
-        self.extractor = extractor
-
-    async def ask(self, *queries: Query) -> list[Extraction]:
-        return await self.run(self.extractor.steps(queries))
+    def split(self, text: str) -> Words:
+        assert self.may.wait(20)
+        self.texts.append(text[:2])
+        return super().split(text)
 
 
-def queue_of(
-    engine: fakes.FakeEngine, max_pending: int = 100, timeout_seconds: float = 60
-) -> Queue:
-    extractor = Extractor(engine, window_overlap=6, batch_size=1)
-    return Queue(extractor, max_pending, timeout_seconds)
-
-
-def test_short_request_overtakes_a_long_document() -> None:
-    """A text of one window gets its turn between the passes of a document of many."""
-
-    async def scenario() -> list[str]:
-        queue, order = queue_of(SlowEngine(0.01)), []
-
-        async def ask(name: str, words: int) -> None:
-            await queue.ask(query(words))
-            order.append(name)
-
-        long = asyncio.create_task(ask("long", 600))
-        await asyncio.sleep(0.05)
-        await ask("short", 3)
-        await long
-        return order
-
-    assert asyncio.run(scenario()) == ["short", "long"]
-
-
-def test_model_runs_on_a_thread_of_its_own() -> None:
-    """The event loop goes on while the model works."""
-    engine = SlowEngine(0.2)
-
-    async def scenario() -> int:
-        work = asyncio.create_task(queue_of(engine).ask(query(3)))
-        ticks = 0
-        while not work.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks
-
-    assert asyncio.run(scenario()) > 5
-    assert all(name.startswith("engine") for name in engine.threads)
-
-
-def test_full_queue() -> None:
-    """One request more than allowed is refused at once, and the others are answered."""
-
-    async def scenario() -> list[object]:
-        queue = queue_of(SlowEngine(0.05), max_pending=2)
-        asked = [queue.ask(query(3)) for _ in range(3)]
-        return await asyncio.gather(*asked, return_exceptions=True)
-
-    first, second, third = asyncio.run(scenario())
-
-    assert isinstance(third, Busy)
-    assert third.retry_after
-    assert [len(one[0].entities) for one in (first, second)] == [1, 1]  # type: ignore[index]
-
-
-@pytest.mark.parametrize("by_caller", [True, False])
-def test_deadline(by_caller: bool) -> None:
-    """Past the caller's deadline, or the server's, the rest of the work is not done."""
-    engine = SlowEngine(0.02)
+def test_reading_many_texts_leaves_turns_to_others() -> None:
+    """A request of many long texts is read in parts."""
+    engine = Unread()
 
     async def scenario() -> None:
-        if by_caller:
-            open_request({"x-request-timeout": "0.1s"})
-        else:
-            open_request({})
-        await queue_of(engine, timeout_seconds=60 if by_caller else 0.1).ask(query(2000))
+        queue = Queue(engine)
+        long = [query(f"L{number}", 1800) for number in range(3)]
+        tasks = [asyncio.create_task(queue.ask(*long))]
+        tasks.append(asyncio.create_task(queue.ask(query("S"))))
+        await asyncio.sleep(0)
+        engine.may.set()
+        await asyncio.gather(*tasks)
 
-    with pytest.raises(DeadlineExceeded, match=r"not finished within 0\.1 s"):
-        asyncio.run(scenario())
-    assert len(engine.seen) < 20
+    play(scenario())
+
+    assert engine.texts == ["L0", "L1", "S ", "L2"]
+
+
+# ---------------------------------------------------------------- cancelled, too late
 
 
 def test_caller_who_went_away() -> None:
-    """Work for a cancelled request stops, and the queue is free."""
-    engine = SlowEngine(0.01)
+    """Windows of a cancelled request are not scored, and its place is free."""
+    engine = fakes.GatedEngine()
 
     async def scenario() -> bool:
-        queue = queue_of(engine)
-        work = asyncio.create_task(queue.ask(query(3000)))
-        await asyncio.sleep(0.05)
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        return await queue.drained(1)
+        queue = Queue(engine, size=1)
+        long = await queue.start(query("Long", 3000))
+        waiting = await queue.start(query("Waiting"))
+        stays = await queue.start(query("Stays"))
+        for task in (long, waiting):
+            task.cancel()
+        await asyncio.gather(long, waiting, return_exceptions=True)
+        engine.let(9)
+        assert names(await stays) == ["Stays"]
+        return await queue.drained(5)
 
-    assert asyncio.run(scenario())
-    assert len(engine.seen) < 50
+    assert play(scenario())
+    assert engine.begun == [["Long"], ["Stays"]]
 
 
-def test_failure_leaves_no_trace() -> None:
-    """A request that fails gives its place back."""
+@pytest.mark.parametrize("by_caller", [True, False])
+@pytest.mark.parametrize("at_work", [True, False])
+def test_deadline(by_caller: bool, at_work: bool) -> None:
+    """Past the caller's deadline, or the server's, the caller is told and the rest is not done."""
+    engine = fakes.GatedEngine()
 
     async def scenario() -> bool:
-        queue = queue_of(fakes.FakeEngine(lambda span, prompt: 1.0))
-        many = tuple(Label(str(n), str(n), 0.5) for n in range(200))
-        with pytest.raises(InvalidRequest):
-            await queue.ask(Query("Ada", many, flat_ner=True, multi_label=False))
-        return await queue.drained(0.1)
+        queue = Queue(engine, size=1, timeout_seconds=60 if by_caller else 0.3)
+        first = None
+        if not at_work:
+            open_request({"x-request-timeout": "50"})
+            queue._timeout = 50
+            first = await queue.start(query("First"))
+            queue._timeout = 60 if by_caller else 0.3
+        open_request({"x-request-timeout": "0.3s"} if by_caller else {})
+        with pytest.raises(DeadlineExceeded, match=r"not finished within 0\.3 s"):
+            await queue.ask(query("Late", 100))
+        engine.let(9)
+        if first:
+            assert names(await first) == ["First"]
+        return await queue.drained(5)
 
-    assert asyncio.run(scenario())
+    assert play(scenario())
+    assert engine.begun == [["Late"]] if at_work else [["First"]]
+
+
+def test_late_before_it_is_noticed() -> None:
+    """A window whose time is up is not scored, though the event loop has been too busy to say."""
+    engine = fakes.GatedEngine()
+
+    def hold_up_the_event_loop() -> None:
+        time.sleep(0.1)
+        engine.let(2)
+        while not engine.seen:
+            time.sleep(0.001)
+        time.sleep(0.05)
+
+    async def scenario() -> None:
+        queue = Queue(engine)
+        first = await queue.start(query("First"))
+        open_request({"x-request-timeout": "0.05"})
+        late = await queue.start(query("Late"))
+        hold_up_the_event_loop()
+        await first
+        with pytest.raises(DeadlineExceeded):
+            await late
+
+    play(scenario())
+
+    assert engine.begun == [["First"]]
+
+
+# ---------------------------------------------------------------- room
+
+
+def test_too_many_requests() -> None:
+    """One request more than allowed is refused at once, and the others are answered."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> list[Any]:
+        queue = Queue(engine, max_pending=2)
+        asked = [asyncio.create_task(queue.ask(query("Ada"))) for _ in range(3)]
+        with pytest.raises(Busy, match=r"^2 requests are already waiting; try again in 1 s$"):
+            await asked.pop()
+        engine.let(2)
+        return [names(await one) for one in asked]
+
+    assert play(scenario()) == [["Ada"], ["Ada"]]
+
+
+def test_too_much_work() -> None:
+    """Requests are taken up to the seconds of work allowed; the next is told when to come back."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> tuple[int, int]:
+        queue = Queue(engine, max_seconds=4)
+        taken = [await queue.start(query("First"))]
+
+        async def fill() -> None:
+            for number in range(40):
+                task = await queue.start(query(f"A{number}", 1000))
+                if task.done():
+                    await task
+                taken.append(task)
+
+        with pytest.raises(Busy, match=r"s of work are already waiting; try again in \d+ s$") as no:
+            await fill()
+        engine.let(10_000)
+        await asyncio.gather(*taken)
+        assert await queue.ask(query("Later", 1000))
+        assert no.value.retry_after
+        return len(taken), no.value.retry_after
+
+    count, retry_after = play(scenario())
+
+    assert 3 < count < 30
+    assert 1 <= retry_after <= 4
+
+
+def test_empty_queue_takes_anything_and_short_requests_pass_it() -> None:
+    """However long a request is, it is served; another such is refused, a short one is not."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> int:
+        queue = Queue(engine, max_seconds=1)
+        huge = await queue.start(query("Huge", 20_000))
+        queue.check_room()
+        with pytest.raises(Busy) as no:
+            await queue.ask(query("Huge", 20_000))
+        short = await queue.start(query("Short"))
+        engine.let(10_000)
+        assert names(await short) == ["Short"]
+        assert not huge.done()
+        await huge
+        assert no.value.retry_after
+        return no.value.retry_after
+
+    assert play(scenario()) > 1
+
+
+def test_early_refusal() -> None:
+    """While there is no room for any request, it is refused before it is so much as parsed."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> None:
+        queue = Queue(engine, max_seconds=0.001)
+        queue.check_room()
+        task = await queue.start(query("Ada", 19))
+        with pytest.raises(Busy):
+            queue.check_room()
+        engine.let()
+        await task
+        queue.check_room()
+
+    play(scenario())
+
+
+def test_many_patient_callers_are_never_refused() -> None:
+    """64 callers who each wait for their answer before they ask again are all served."""
+    engine = fakes.GatedEngine(lanes=2)
+    engine.let(10_000)
+
+    async def scenario() -> list[int]:
+        queue = Queue(engine, max_pending=1024, max_seconds=10)
+
+        async def caller(number: int) -> int:
+            texts = [query(f"C{number}x{turn}", (number + turn) % 40) for turn in range(5)]
+            answers = [names(await queue.ask(text)) for text in texts]
+            return sum(answer == [f"C{number}x{turn}"] for turn, answer in enumerate(answers))
+
+        return await asyncio.gather(*map(caller, range(64)))
+
+    assert play(scenario()) == [5] * 64
+
+
+# ---------------------------------------------------------------- the rest
 
 
 def test_drain() -> None:
     """A closed queue refuses what comes and finishes what is there."""
+    engine = fakes.GatedEngine()
 
-    async def scenario() -> tuple[bool, bool, int]:
-        queue = queue_of(SlowEngine(0.1))
-        work = asyncio.create_task(queue.ask(query(3)))
-        await asyncio.sleep(0.02)
+    async def scenario() -> tuple[bool, bool, list[str]]:
+        queue = Queue(engine)
+        work = await queue.start(query("Ada"))
         queue.close()
         with pytest.raises(NotServing):
-            await queue.ask(query(3))
+            await queue.ask(query("Bo"))
         early = await queue.drained(0.01)
+        engine.let()
         late = await queue.drained(5)
-        return early, late, len((await work)[0].entities)
+        return early, late, names(await work)
 
-    assert asyncio.run(scenario()) == (False, True, 1)
+    assert play(scenario()) == (False, True, ["Ada"])
+
+
+def test_metrics() -> None:
+    """The wait, the batches, their padding and the work that waits are counted."""
+    engine = fakes.GatedEngine()
+    counted = (
+        "gliner_queue_seconds_count",
+        "gliner_queue_seconds_sum",
+        "gliner_batch_windows_count",
+        "gliner_batch_windows_sum",
+        "gliner_batch_positions_sum",
+        "gliner_positions_total",
+        "gliner_padding_positions_total",
+    )
+
+    def values(*of: str) -> list[float]:
+        return [REGISTRY.get_sample_value(name) or 0.0 for name in of]
+
+    before = values(*counted)
+
+    async def scenario() -> tuple[float, float]:
+        queue = Queue(engine)
+        tasks = [await queue.start(query("First"))]
+        tasks += [await queue.start(query("Ada", 2)), await queue.start(query("Bo", 4))]
+        waiting = values("gliner_queue_work_seconds", "gliner_pending_requests")
+        await asyncio.sleep(0.1)
+        engine.let(2)
+        await asyncio.gather(*tasks)
+        assert values("gliner_queue_work_seconds", "gliner_pending_requests") == [0, 0]
+        return waiting[0], waiting[1]
+
+    work, pending = play(scenario())
+
+    added = [now - then for now, then in zip(values(*counted), before, strict=True)]
+    requests, waited, batches, windows, positions, all_positions, padding = added
+    assert (requests, batches, windows, pending) == (3, 2, 3, 3)
+    assert waited > 0.19
+    assert work > 0
+    # Windows of 12, 11 and 17 positions, of which the last two shared a forward pass.
+    assert (positions, all_positions, padding) == (12 + 2 * 17, 12 + 2 * 17, 6)

@@ -153,13 +153,44 @@ def test_texts_keep_their_own_options_and_order(extractor: Extractor) -> None:
     assert [len(one.entities) for one in together] == [1, 2, 0, 1]
 
 
-def test_one_pass_is_one_step(extractor: Extractor) -> None:
-    """A short request takes one turn in the queue, a long text one for each pass."""
-    short = list(extractor.steps([query("Ada King"), query("7 of 9")]))
-    long = list(extractor.steps([query("word " * 300)]))
+def test_equal_scores_do_not_depend_on_batches() -> None:
+    """Which of two equal spans is kept is the same whatever order windows come back in."""
+    text = " ".join(["Ada"] * 50)
+    results = []
+    for size in (1, 2, 8):
+        engine = fakes.FakeEngine(lambda span, prompt: 0.75)
+        results.append(Extractor(engine, window_overlap=6, batch_size=size).extract([query(text)]))
+    reading = next(Extractor(engine, window_overlap=6).read([query(text)]))
+    for row in reversed(list(reading.rows)):
+        row.collect(engine.score([row.window])[0])
 
-    assert len(short) == 0
-    assert len(long) > 3
+    assert results == [[reading.result()]] * 3
+
+
+def test_texts_are_read_when_they_are_asked_for(
+    extractor: Extractor, engine: fakes.FakeEngine
+) -> None:
+    """Reading a request can stop between its texts, and meets the model not at all."""
+    many = tuple(str(number) for number in range(200))
+    texts = extractor.read([query("Ada " * 30), query("Ada", *many)])
+
+    first = next(texts)
+
+    assert [len(row.window.words) for row in first.rows] == [20, 16]
+    with pytest.raises(InvalidRequest, match=r"^instance 1: labels: 200 labels take"):
+        next(texts)
+    assert engine.seen == []
+
+
+@pytest.mark.parametrize(("words", "labels"), [(5, 2), (19, 20), (400, 2), (3000, 50)])
+def test_estimate(extractor: Extractor, words: int, labels: int) -> None:
+    """Work is known roughly before a text is read."""
+    asked = query("some words " * (words // 2), *(f"label {n}" for n in range(labels)))
+    [reading] = extractor.read([asked])
+
+    positions = sum(row.positions for row in reading.rows)
+
+    assert positions / 8 < extractor.estimate([asked]) < positions * 8
 
 
 def test_forward_passes_are_bounded(engine: fakes.FakeEngine) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import fakes
 import pytest
 import torch
+from queued import until
 
 from predictor import bundle, engines, memory, served
 from predictor.batching import WorkQueue
 from predictor.bundle import Bundle, Manifest
 from predictor.context import Identity, open_request
-from predictor.errors import BundleError, InvalidRequest
+from predictor.errors import BundleError, Busy, InvalidRequest
 from predictor.extraction import Extractor
 from predictor.metrics import EntityLabels
 from predictor.protocol import Parser
@@ -42,7 +43,7 @@ def test_a_request_stays_with_the_model_it_began_on() -> None:
     from predictor.model import GlinerModel
 
     async def scenario() -> list[tuple[str, str]]:
-        queue = WorkQueue(max_pending=9, timeout_seconds=9)
+        queue = WorkQueue(max_pending=9, max_seconds=9, timeout_seconds=9)
         model = GlinerModel("gliner", fake(1, "<1>"), queue, EntityLabels([]))
 
         async def ask(label: str, new: Served) -> tuple[str, str]:
@@ -60,6 +61,29 @@ def test_a_request_stays_with_the_model_it_began_on() -> None:
         return [first, await ask("<1>", fake(1, "<1>"))]
 
     assert asyncio.run(scenario()) == [("1", "w1"), ("2", "w2")]
+
+
+def test_a_full_server_refuses_before_it_reads() -> None:
+    """What is refused costs nothing: not even its mistakes are looked for."""
+    from predictor.model import GlinerModel
+
+    engine = fakes.GatedEngine()
+    found = Bundle(Path(), Manifest("fake"), "0", "1")
+    held = Served(found, Extractor(engine), Parser(Settings(), {}, ()), Identity("1", "0"), 0)
+
+    async def scenario() -> None:
+        queue = WorkQueue(max_pending=1, max_seconds=9, timeout_seconds=9)
+        model = GlinerModel("gliner", held, queue, EntityLabels([]))
+        task = asyncio.create_task(model(body("name")))
+        await until(lambda: engine.begun)
+        with pytest.raises(Busy):
+            await model({"no": "request"})
+        engine.let()
+        await task
+        with pytest.raises(InvalidRequest):
+            await model({"no": "request"})
+
+    asyncio.run(scenario())
 
 
 def test_headers_are_plain_ascii() -> None:

@@ -25,14 +25,14 @@ WORDS = 7
 HEX = re.compile("[0-9a-f]{32}")
 SABOTAGE = f"""
 import predictor.extraction as extraction
-steps = extraction.Extractor.steps
+read = extraction.Extractor.read
 
 def broken(self, queries):
     if "{MARK}" in queries[0].text:
         raise RuntimeError("cannot read " + queries[0].text)
-    return steps(self, queries)
+    return read(self, queries)
 
-extraction.Extractor.steps = broken
+extraction.Extractor.read = broken
 """
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
