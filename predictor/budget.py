@@ -10,8 +10,9 @@ ALIKE = 0.75
 """Windows share a pass when the shortest is at least this part of the longest: the rest is
 padding, which costs as much as text."""
 
-NEAR = 16
-"""Or when they differ by no more positions than this: of short windows that is little work."""
+NEAR = 64
+"""Or when they differ by no more positions than this: a pass of its own costs what about a
+hundred positions cost, whatever is in it."""
 
 
 class Sized(Protocol):

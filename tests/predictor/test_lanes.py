@@ -14,6 +14,7 @@ import fakes
 import pytest
 from queued import Queue, names, play, query, until
 
+from predictor import budget
 from predictor.errors import InvalidRequest
 from predictor.extraction import Extraction, Extractor, Label
 
@@ -60,8 +61,9 @@ def test_lone_request_is_dispatched_at_once() -> None:
     assert engine.begun == [["Ada"], ["Bo"]]
 
 
-def test_like_lengths_go_together() -> None:
+def test_like_lengths_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short and long windows have forward passes of their own."""
+    monkeypatch.setattr(budget, "NEAR", 8)
     engine = fakes.GatedEngine()
 
     async def scenario() -> None:
