@@ -9,7 +9,8 @@ MLFLOW_PORT ?= 5000
 BACKENDS ?= embedded
 MODEL ?= embedded
 PYTEST ?=
-# Test files at a time: two wait for servers and processes as much as they compute.
+# Test files at a time: two wait for servers and processes as much as they compute. In their own
+# order: the longest has few tests, and would come last and alone by their number.
 WORKERS ?= 2
 
 python := .venv/bin/python
@@ -35,7 +36,7 @@ test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets
 	@scripts/venv.sh dev
 	@scripts/system.sh chromium mariadb-server prometheus
 	@$(MAKE) --no-print-directory lint types
-	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST)
+	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: ## The quick loop: format, lint, types and unit tests, in under a minute
 	@scripts/venv.sh dev
