@@ -38,7 +38,7 @@ test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets
 	@$(MAKE) --no-print-directory lint types
 	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-check: ## The quick loop: format, lint, types and unit tests, in under a minute
+check: ## The quick loop: format, lint, types and unit tests, in two minutes
 	@scripts/venv.sh dev
 	@$(MAKE) --no-print-directory lint types unit
 
