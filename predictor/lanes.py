@@ -17,11 +17,20 @@ from predictor.extraction import Reading
 from predictor.line import Ask, Line, Outcome, Waiting
 from predictor.logs import OURS
 
+PATIENCE = 0.1
+"""What part of a pass a lane waits at most for callers that were just answered to ask again: else
+the first of them would have a pass to itself and the others would wait for the next."""
+_PAUSE = PATIENCE / 3
+"""What part of a pass without anyone ends that."""
+
 _log = logging.getLogger(OURS)
 
 
 class Lanes:
     """Takes batches from an engine's line and scores them, on as many threads as it has lanes.
+
+    Callers come back when they are answered. A lane that is free then waits for as many as make
+    up its share of all, for a moment; where nobody was answered just now it waits for nobody.
 
     May be called from any thread. It holds no engine: one that nobody else holds goes, and
     takes its lanes along, with the threads and what OpenMP keeps for each.
@@ -34,7 +43,11 @@ class Lanes:
         self.line = line
         # Never held while a text is read or scored.
         self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
         self._idle = line.lanes
+        self._running = 0
+        self._due = 0
+        self._due_until = 0.0
         self._threads = ThreadPoolExecutor(line.lanes, thread_name_prefix="engine")
 
     def expect(self, ask: Ask, work: int) -> None:
@@ -58,10 +71,8 @@ class Lanes:
             if last:  # until now its work was a guess
                 unscored = sum(one.positions for one in ask.waiting.values())
                 self.line.owe(ask, unscored + ask.running)
-            share = self.line.share()
-            while self._idle and (batch := self._take(share)):
-                self._idle -= 1
-                self._threads.submit(self._work, batch)
+                self._due -= 1
+            self._start()
             done = ask.done
         if done:  # there was not a word in it
             self._finish(ask)
@@ -89,35 +100,67 @@ class Lanes:
             self._end(ask, too_late(ask))
         return ask.over
 
-    def _take(self, share: int) -> list[Waiting]:
+    def _start(self) -> None:
+        """Start as many idle lanes as there is work for; tell those that wait for more."""
+        for _ in range(min(self._idle, self.line.waiting)):
+            self._idle -= 1
+            self._threads.submit(self._work, [] if self._hopes() else self._take())
+        self._came.notify_all()
+
+    def _gather(self) -> list[Waiting]:
+        """The next batch, once it is as large as is fair or nobody more is about to come."""
+        while self._hopes():
+            left = self._due_until - time.monotonic()
+            pause = min(left, _PAUSE * self.line.pass_seconds)
+            if pause <= 0 or not self._came.wait(pause):
+                self._due = 0
+        return self._take()
+
+    def _hopes(self) -> bool:
+        """Whether a batch is worth waiting for: callers are about to come who belong in it."""
+        return self._due > 0 and 0 < self.line.waiting < self._share()
+
+    def _share(self) -> int:
+        """How many windows are one lane's part of those that wait, run and are about to come."""
+        return -(-(self.line.waiting + self._running + max(0, self._due)) // self.line.lanes)
+
+    def _take(self) -> list[Waiting]:
         """The next batch, less what is too late by now."""
-        while taken := self.line.take(share):
+        while taken := self.line.take(self._share()):
             for ask in {one.ask for one in taken}:
                 if not self._ended(ask) and not ask.dispatched:
                     ask.dispatched = True
                     metrics.QUEUE.observe(time.monotonic() - ask.queued)
             if batch := [one for one in taken if not one.ask.over]:
+                self._running += len(batch)
                 return batch
         return []
 
     # ------------------------------------------------------------ on a lane's thread
 
     def _work(self, batch: list[Waiting]) -> None:
-        """Score batches until none waits."""
-        while batch:
+        """Score batches, this one first, until none waits."""
+        while True:
+            if not batch:
+                with self._lock:
+                    batch = self._gather()
+                    if not batch:
+                        self._idle += 1
+                        return
             positions = [one.positions for one in batch]
             metrics.count_batch(positions)
             started = time.monotonic()
             self._score(batch)
-            seconds = time.monotonic() - started
+            ended = time.monotonic()
             with self._lock:
-                self.line.took(sum(positions), seconds)
+                self._running -= len(batch)
+                self.line.took(sum(positions), ended - started)
                 finished = self._back(batch)
+                self._due = max(0, self._due) + len(finished)
+                self._due_until = ended + PATIENCE * self.line.pass_seconds
             for ask in finished:
                 self._finish(ask)
-            with self._lock:
-                batch = self._take(self.line.share())
-                self._idle += not batch
+            batch, finished = [], []  # a lane that waits holds nobody's text
 
     def _score(self, batch: Sequence[Waiting]) -> None:
         """Score windows together; where that fails, each alone."""

@@ -105,11 +105,17 @@ class Line:
         self._work = self._short_work = 0
         self._seconds = _FIRST_RATE * _FIRST_POSITIONS
         self._positions = float(_FIRST_POSITIONS)
+        self._passes = 1.0
 
     @property
     def rate(self) -> float:
         """Seconds that a position takes while all lanes are at work."""
         return self._seconds / self._positions / self.lanes
+
+    @property
+    def pass_seconds(self) -> float:
+        """Seconds that a batch takes."""
+        return self._seconds / self._passes
 
     def work(self, *, before_short: bool = False) -> int:
         """Positions left to do of all requests.
@@ -145,9 +151,10 @@ class Line:
             ask.waiting.clear()
             self._windows = [one for one in self._windows if one.ask is not ask]
 
-    def share(self) -> int:
-        """How many windows a lane takes at most, so that there are some for every lane."""
-        return -(-len(self._windows) // self.lanes)
+    @property
+    def waiting(self) -> int:
+        """Windows in line."""
+        return len(self._windows)
 
     def take(self, most: int) -> list[Waiting]:
         """The next batch: the window whose turn it is, and others of a like length.
@@ -183,3 +190,4 @@ class Line:
         """Learn from a batch how fast the engine is."""
         self._positions = _MEMORY * self._positions + positions
         self._seconds = _MEMORY * self._seconds + seconds
+        self._passes = _MEMORY * self._passes + 1

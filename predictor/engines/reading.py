@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -20,23 +20,35 @@ Splitter = Callable[[str], Iterable[tuple[str, int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows as one forward pass of a rewritten model takes them, padded to a common shape.
+    """Windows as one forward pass of a rewritten model takes them.
+
+    Their subwords stand one behind the other, `total` of them; only attention, and what words
+    go through, is laid out as rows that are padded to a common length.
 
     Attributes:
-        ids: subwords, int64 of shape (rows, positions).
+        ids: subwords, int64 of shape (total).
+        offsets: place of each subword in its window, int64 of shape (total).
+        places: which subword stands at each position of each row, int64 of shape (rows,
+            positions).
+        back: where each subword stands among all rows' positions, int64 of shape (total).
         bias: what attention adds for each position, float32 of shape (rows, 1, 1, positions):
             0 for a subword, far below for padding.
         rows: for each distance between two positions, from the largest to the smallest, its
             row in the table of relative positions; int64 of shape (2 positions - 1).
-        prompts: position of each prompt's marker, int64 of shape (rows, prompts).
-        subwords: positions that the words are made of, int64 of shape (rows, subwords).
+        kept: the subwords that prompts and words are read from, int64 of shape (kept).
+        prompts: which of those is each prompt's marker, int64 of shape (rows, prompts).
+        subwords: which of those words are made of, int64 of shape (rows, subwords).
         pool: how words are made of those, float32 of shape (rows, words, subwords).
         reverse: each row's words from last to first, int64 of shape (rows, words).
     """
 
     ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    places: NDArray[np.int64]
+    back: NDArray[np.int64]
     bias: NDArray[np.float32]
     rows: NDArray[np.int64]
+    kept: NDArray[np.int64]
     prompts: NDArray[np.int64]
     subwords: NDArray[np.int64]
     pool: NDArray[np.float32]
@@ -44,15 +56,7 @@ class Batch:
 
     def inputs(self) -> tuple[NDArray[Any], ...]:
         """All arrays in the order in which a rewritten model takes them."""
-        return (
-            self.ids,
-            self.bias,
-            self.rows,
-            self.prompts,
-            self.subwords,
-            self.pool,
-            self.reverse,
-        )
+        return tuple(getattr(self, one.name) for one in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +171,41 @@ class Reader:
             step: sizes are padded up to multiples of this.
         """
         rows = [self._row(window) for window in windows]
-        most = [max(len(row[part]) for row in rows) for part in range(4)]
+        most = [_up(max(len(row[part]) for row in rows), step) for part in range(4)]
+        positions, prompts, subwords = most[:3]
         words = _up(max(len(window.words) for window in windows), step)
-        positions, prompts, subwords = (_up(most[part], step) for part in range(3))
-        ids = np.zeros((len(rows), positions), dtype=np.int64)
+        total = _up(sum(len(row[0]) for row in rows), 2 * step)
+        ids, offsets, back = (np.zeros(total, dtype=np.int64) for _ in range(3))
+        places = np.zeros((len(rows), positions), dtype=np.int64)
         bias = np.full((len(rows), 1, 1, positions), _MASKED, dtype=np.float32)
+        kept = np.zeros(_up(sum(len(row[1]) + len(row[2]) for row in rows), 2 * step), np.int64)
         at_prompt = np.zeros((len(rows), prompts), dtype=np.int64)
         at_subword = np.zeros((len(rows), subwords), dtype=np.int64)
         pool = np.zeros((len(rows), words, subwords), dtype=np.float32)
         reverse = np.tile(np.arange(words), (len(rows), 1))
+        first = first_kept = 0
         for index, (tokens, asked, found, owners) in enumerate(rows):
-            count = len(windows[index].words)
-            ids[index, : len(tokens)] = tokens
-            bias[index, ..., : len(tokens)] = 0
-            at_prompt[index, : len(asked)] = asked
-            at_subword[index, : len(found)] = found
+            size, end = len(tokens), first + len(tokens)
+            ids[first:end] = tokens
+            offsets[first:end] = np.arange(size)
+            places[index, :size] = np.arange(first, end)
+            back[first:end] = index * positions + np.arange(size)
+            bias[index, ..., :size] = 0
+            for part, table in ((asked, at_prompt), (found, at_subword)):
+                kept[first_kept : first_kept + len(part)] = np.add(part, first)
+                table[index, : len(part)] = np.arange(first_kept, first_kept + len(part))
+                first_kept += len(part)
             pool[index, owners, np.arange(len(found))] = 1
+            count = len(windows[index].words)
             reverse[index, :count] = np.arange(count)[::-1]
+            first = end
         if self.layout.pooling == "mean":
             pool /= np.maximum(pool.sum(axis=2, keepdims=True), 1)
         distances = self.layout.distances
         table = distances.rows(positions) if distances else np.zeros(1, dtype=np.int64)
-        return Batch(ids, bias, table, at_prompt, at_subword, pool, reverse)
+        return Batch(
+            ids, offsets, places, back, bias, table, kept, at_prompt, at_subword, pool, reverse
+        )
 
     def _row(self, window: Window) -> tuple[list[int], list[int], list[int], list[int]]:
         """A window's subwords; where its prompts and words are among them; and whose they are."""

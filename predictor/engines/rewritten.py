@@ -158,21 +158,29 @@ class Block(nn.Module):
             else 1 / math.sqrt(self.query.out_features // heads)
         )
 
-    def forward(self, states: Tensor, bias: Tensor, rows: Tensor, kept: Tensor | None) -> Tensor:
-        """States of shape (texts, L, width) of the layer; of kept positions only, where given."""
-        keys, values = self._split(self.key(states)), self._split(self.value(states))
-        queries = self._split(self.query(states)) * self.scale
+    def forward(
+        self,
+        states: Tensor,
+        places: Tensor,
+        back: Tensor,
+        bias: Tensor,
+        rows: Tensor,
+        kept: Tensor | None,
+    ) -> Tensor:
+        """States of shape (total, width) of the layer; of kept subwords only, where given."""
+        queries = self._split((self.query(states) * self.scale)[places])
+        keys = self._split(self.key(states)[places])
+        values = self._split(self.value(states)[places])
         added = bias
         if self.positions is not None:
             added = added + self.positions(queries, keys, rows)
         seen = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=added, scale=1.0
         )
-        seen = seen.transpose(1, 2).reshape(states.shape)
+        seen = seen.transpose(1, 2).reshape(-1, states.shape[-1])
         if kept is not None:
-            places = kept.unsqueeze(-1).expand(-1, -1, states.shape[-1])
-            seen, states = seen.gather(1, places), states.gather(1, places)
-        states = self.out_norm(self.out(seen) + states)
+            back, states = back[kept], states[kept]
+        states = self.out_norm(self.out(seen[back]) + states)
         wide: Tensor = self.activation(self.wide(states))
         normal: Tensor = self.norm(self.narrow(wide) + states)
         return normal
@@ -270,22 +278,25 @@ class Rewritten(nn.Module):
     def forward(
         self,
         ids: Tensor,
+        offsets: Tensor,
+        places: Tensor,
+        back: Tensor,
         bias: Tensor,
         rows: Tensor,
+        kept: Tensor,
         prompts: Tensor,
         subwords: Tensor,
         pool: Tensor,
         reverse: Tensor,
     ) -> Tensor:
         """Logits of shape (rows, words, widths, prompts); see `reading.Batch`."""
-        states = self.embeddings(ids)
+        states = self.embeddings(ids[None], position_ids=offsets[None])[0]
         bias = bias.to(states.dtype)
-        kept = torch.cat([prompts, subwords], dim=1)
         for number, block in enumerate(self.blocks, 1):
-            states = block(states, bias, rows, kept if number == len(self.blocks) else None)
+            last = number == len(self.blocks)
+            states = block(states, places, back, bias, rows, kept if last else None)
         states = self.projection(states)
-        count = prompts.shape[1]
-        asked, words = states[:, :count], states[:, count:]
+        asked, words = states[prompts], states[subwords]
         if self.pools:
             words = pool.to(words.dtype) @ words
         if self.memory is not None:

@@ -14,7 +14,7 @@ import fakes
 import pytest
 from queued import Queue, names, play, query, until
 
-from predictor import budget
+from predictor import budget, lanes
 from predictor.errors import InvalidRequest
 from predictor.extraction import Extraction, Extractor, Label
 
@@ -93,6 +93,46 @@ def test_idle_lanes_share_what_waits() -> None:
     assert [len(batch) for batch in engine.begun] == [2, 2]
     assert engine.most == len(engine.threads) == 2
     assert all(name.startswith("engine") for name in engine.threads)
+
+
+def test_callers_who_come_back_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane waits a moment for all whom it has just answered, not for the first of them alone."""
+    monkeypatch.setattr(lanes, "PATIENCE", 1000)
+    monkeypatch.setattr(lanes, "_PAUSE", 1000)
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> None:
+        queue = Queue(engine)
+        asked = [await queue.start(query(name)) for name in ("Ada", "Bo", "Cy")]
+        engine.let()
+        await asked[0]
+        asked[0] = await queue.start(query("Ada"))
+        await until(lambda: len(engine.begun) == 2)
+        engine.let()
+        await asyncio.gather(*asked)
+        asked = [await queue.start(query(name)) for name in ("Cy", "Bo", "Ada")]
+        engine.let()
+        await asyncio.gather(*asked)
+
+    play(scenario())
+
+    assert [sorted(batch) for batch in engine.begun] == [["Ada"], *[["Ada", "Bo", "Cy"]] * 2]
+
+
+def test_nobody_is_waited_for_in_vain() -> None:
+    """A caller who comes again alone has a pass at once, though others were answered before."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> float:
+        queue = Queue(engine)
+        await_all = [await queue.start(query(name)) for name in ("Ada", "Bo", "Cy")]
+        engine.let(9)
+        await asyncio.gather(*await_all)
+        started = time.monotonic()
+        await queue.ask(query("Di"))
+        return time.monotonic() - started
+
+    assert play(scenario()) < 1
 
 
 def test_no_more_passes_at_once_than_lanes() -> None:

@@ -114,15 +114,6 @@ def test_windows_of_several_requests_share_a_batch() -> None:
     assert {one.ask for one in batch} == {*asks, document}
 
 
-def test_lanes_share() -> None:
-    """No lane takes more than its part of what waits."""
-    line = Line(2, Budget(windows=8, positions=1000))
-    for _ in range(5):
-        short(line)
-
-    assert line.share() == 3
-
-
 def test_work(line: Line) -> None:
     """Work is what is in line; a long request counts little for a short one."""
     document, ask = long(line), short(line)
