@@ -21,7 +21,7 @@ offline := HF_HUB_OFFLINE=1
 demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types unit lock clean
+.PHONY: help demo test check bench format lint types unit lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,9 +57,14 @@ types:
 unit:
 	@$(offline) $(python) -m pytest -q -m '$(unit)' $(PYTEST)
 
+bench: ## This beside other ways to serve GLiNER, ¾ hour; QUICK=1 in 5 minutes, DATA=folder for F1
+	@scripts/venv.sh bench
+	@scripts/venv.sh bench-fast-gliner
+	@$(offline) .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(DATA),--data '$(DATA)') $(BENCH)
+
 lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pin
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove .venv, caches and build leftovers
-	@rm -rf .venv .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf .venv .venv-bench .venv-fast-gliner .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find predictor tests -name __pycache__ -type d -prune -exec rm -rf {} +

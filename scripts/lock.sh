@@ -38,6 +38,7 @@ resolve() {
 }
 
 resolve dev "$@"
-for part in predictor pipeline demo; do
+for part in predictor pipeline demo bench; do
     resolve "$part" --constraint requirements/dev.lock
 done
+resolve bench-fast-gliner "$@"

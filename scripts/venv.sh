@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes .venv hold what requirements/NAME.lock pins, and this project in editable mode.
+# Makes .venv hold what requirements/NAME.lock pins, and this project in editable mode. What the
+# benchmark compares with is kept out of it, in .venv-bench and .venv-fast-gliner.
 #
-#   scripts/venv.sh predictor|demo|dev
+#   scripts/venv.sh predictor|demo|dev|bench|bench-fast-gliner
 #
 # Does nothing where .venv already does. What can go wrong on a fresh machine gets one line.
 set -euo pipefail
@@ -9,7 +10,11 @@ cd "$(dirname "$0")/.."
 
 name=$1
 lock=requirements/$name.lock
-venv=.venv
+case $name in
+bench) venv=.venv-bench ;;
+bench-fast-gliner) venv=.venv-fast-gliner ;;
+*) venv=.venv ;;
+esac
 python=$venv/bin/python
 need_gb=4
 
@@ -73,7 +78,8 @@ rm -f "$venv"/*.sha256
 log=$venv/install-$name.log
 started=$SECONDS
 if ! "$python" -m pip install --requirement "$lock" 2>&1 | tee "$log" | progress ||
-    ! "$python" -m pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1; then
+    ! { [ "$name" = bench-fast-gliner ] ||
+        "$python" -m pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1; }; then
     if grep -q 'No space left on device' "$log"; then
         fail "The disk became full while installing, for which torch with CUDA takes 8 GB and a CPU build 2 GB; free some space and run this again."
     fi
@@ -85,6 +91,7 @@ fi
 case $name in
 predictor) covered=predictor ;;
 demo) covered="predictor pipeline demo" ;;
+bench*) covered=$name ;;
 *) covered="predictor pipeline demo dev" ;;
 esac
 for one in $covered; do wanted "requirements/$one.lock" >"$venv/$one.sha256"; done

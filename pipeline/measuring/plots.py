@@ -69,7 +69,7 @@ def lengths(evaluation: Evaluation, file: Path) -> None:
 
 def thresholds(curves: Curves, file: Path) -> None:
     """Precision against recall as the threshold rises, and F1 against the threshold."""
-    with _figure(file, 11, 4.6, 2) as (left, right):
+    with picture(file, 11, 4.6, 2) as (left, right):
         for colour, (name, points) in zip((_CANDIDATE, _CHAMPION), curves.items(), strict=False):
             default = next(one for one in points if one.threshold == THRESHOLD)
             best = max(points, key=lambda one: one.f1)
@@ -93,7 +93,7 @@ def thresholds(curves: Curves, file: Path) -> None:
 
 def reliability(bins: Mapping[str, Sequence[Bin]], file: Path) -> None:
     """Scores against the share that is right; on the diagonal, a score is a probability."""
-    with _figure(file, 6.4, 6.4, 1) as (axes,):
+    with picture(file, 6.4, 6.4, 1) as (axes,):
         axes.plot([0, 1], [0, 1], "--", color=_GREY, lw=1, label="a score is a probability")
         for colour, (name, found) in zip((_CANDIDATE, _CHAMPION), bins.items(), strict=False):
             most = max((one.count for one in found), default=1)
@@ -127,7 +127,7 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str], file: Path) -> No
     shares = 100 * part / np.maximum(1, totals)
     ticks = [_short(names[index]) for index in order]
     size = 3.4 + 0.52 * len(chosen)
-    with _figure(file, size, size, 1) as (axes,):
+    with picture(file, size, size, 1) as (axes,):
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -148,7 +148,7 @@ def _bars(
 ) -> None:
     """Horizontal bars with intervals, one group a tick."""
     thick = 0.8 / len(bars)
-    with _figure(file, 8.6, 1.6 + (0.2 + 0.26 * len(bars)) * len(ticks), 1) as (axes,):
+    with picture(file, 8.6, 1.6 + (0.2 + 0.26 * len(bars)) * len(ticks), 1) as (axes,):
         at = np.arange(len(ticks))
         for index, (colour, (name, found)) in enumerate(
             zip((_CANDIDATE, _CHAMPION), bars.items(), strict=False)
@@ -177,7 +177,7 @@ def _bars(
 
 
 @contextmanager
-def _figure(file: Path, width: float, height: float, columns: int) -> Iterator[list[Axes]]:
+def picture(file: Path, width: float, height: float, columns: int) -> Iterator[list[Axes]]:
     """A picture to draw on, written at the end. It touches no state of matplotlib's own."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

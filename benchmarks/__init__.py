@@ -1,0 +1,1 @@
+"""`make bench`: this project beside the other ways to serve GLiNER on a CPU."""

@@ -1,0 +1,94 @@
+"""Runs the benchmark: `python -m benchmarks [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import experiments, machine, medium, models, plots, report
+from benchmarks.models import Model
+from benchmarks.plan import FULL, QUICK
+from benchmarks.results import Results
+from benchmarks.systems import FLASK, SYSTEMS
+from pipeline.progress import say
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "build" / "bench"
+
+
+def main() -> None:
+    """Measure, print, and write what the README shows."""
+    given = _arguments()
+    plan = QUICK if given.quick else FULL
+    chosen = [one for one in SYSTEMS if not given.only or one.name in given.only]
+    logs = CACHE / "logs"
+    shape, embedded = models.make(CACHE)
+    facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
+    found = Results(machine.describe(), plan, facts)
+    for precision in models.PRECISIONS:
+        found.limits.append(_limit(shape, precision, facts))
+    for model in (shape, embedded):
+        rows, failed = experiments.side_by_side(chosen, model, plan, logs)
+        found.closed += rows
+        found.failed += failed
+    working = list(found.measured("embedded"))
+    found.accuracy += experiments.accuracy(working, embedded, given.data, plan, logs)
+    ours, peer = found.ours, found.best_peer
+    found.lone.append(experiments.lone(ours, shape, plan, logs))
+    flask = next(one for one in SYSTEMS if one.name == FLASK)
+    beside = [ours] if given.quick else list(dict.fromkeys([ours, peer, flask]))
+    for system in beside:
+        capacity = found.median("medium", system.name)
+        found.open += experiments.open_loop(system, shape, capacity, plan, logs)
+        if plan.words or plan.labels:
+            found.costs += experiments.costs(system, shape, plan, logs)
+    report.show(found, Console())
+    _write(found, given.out, readme=given.readme)
+
+
+def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, object]:
+    arguments = [precision, str(facts["subwords"]), str(facts["words"]), str(5)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.limit", str(shape.stock), *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    row: dict[str, object] = json.loads(ran.stdout)
+    say(f"this machine could do {row['texts_per_second']:.0f} texts a second in {precision}")
+    return row
+
+
+def _write(found: Results, out: Path, *, readme: Path | None) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "results.json"
+    file.write_text(json.dumps(found.json(), indent=1) + "\n", encoding="utf-8")
+    pictures = plots.draw(found, out)
+    if readme is not None:
+        report.replace(readme, report.markdown(found))
+    for one in [file, *pictures]:
+        say(f"wrote {one}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="in under five minutes, one round")
+    parser.add_argument("--out", type=Path, default=CACHE / "results", help="folder for figures")
+    parser.add_argument("--readme", type=Path, help="file whose tables are to be replaced")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "examples" / "eval",
+        help="folder with labelled texts as JSON lines, for F1",
+    )
+    parser.add_argument("--only", nargs="*", help="systems, by their names in results")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

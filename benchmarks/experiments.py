@@ -1,0 +1,233 @@
+"""The experiments. Each gives rows for results: dictionaries of names, counts and figures."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import load, texts
+from benchmarks.models import Model
+from benchmarks.plan import Plan
+from benchmarks.server import Server, running
+from benchmarks.systems import System
+from benchmarks.texts import Question
+from pipeline import dataset, scoring
+from pipeline.errors import PipelineError
+from pipeline.measuring import measure
+from pipeline.progress import say
+
+Row = dict[str, Any]
+_SENTENCES, _EACH = 2000, 64
+_SLOW_TEXTS = 3
+"""Texts that one caller asks about at least, however long they take."""
+
+
+def side_by_side(
+    systems: Sequence[System], model: Model, plan: Plan, logs: Path
+) -> tuple[list[Row], list[Row]]:
+    """Every system in turn, again and again, under the same callers.
+
+    Returns:
+        A row for each system and round, and for each other number of callers; and a row for
+        each system that could not be started.
+    """
+    asked = texts.sentences(_SENTENCES, seed=3)
+    rows: list[Row] = []
+    failed: dict[str, Row] = {}
+    for turn in range(1, plan.rounds + 1):
+        for system in systems:
+            if system.name in failed:
+                continue
+            try:
+                with running(system, model, asked[0], logs) as server:
+                    counts = (plan.callers, *(plan.more_callers if turn == 1 else ()))
+                    rows += [
+                        _closed(server, model, asked, callers, turn, plan) for callers in counts
+                    ]
+            except (PipelineError, httpx.HTTPError, OSError) as error:
+                reason = str(error).partition("\n")[0]
+                say(f"{model.name}, {system.title} {system.precision}: {reason}")
+                failed[system.name] = {
+                    "model": model.name,
+                    "system": system.name,
+                    "reason": reason,
+                }
+    return rows, list(failed.values())
+
+
+def _closed(
+    server: Server, model: Model, asked: Sequence[Question], callers: int, turn: int, plan: Plan
+) -> Row:
+    system = server.system
+    found = load.closed(
+        system, server.url, asked, callers=callers, seconds=plan.seconds, warm_up=plan.warm_up
+    )
+    say(
+        f"{model.name}, {system.title} {system.precision}, {callers} callers, round {turn}: "
+        f"{found.rate:.1f} texts/s, p50 {1000 * found.percentile(50):.0f} ms, "
+        f"p99 {1000 * found.percentile(99):.0f} ms"
+    )
+    return {
+        "model": model.name,
+        "system": system.name,
+        "callers": callers,
+        "round": turn,
+        **found.row(),
+        "ready_seconds": round(server.ready_seconds, 1),
+        "memory_mb": round(server.memory_mb),
+    }
+
+
+def open_loop(system: System, model: Model, capacity: float, plan: Plan, logs: Path) -> list[Row]:
+    """Arrivals at random at parts of a system's capacity, and what it answers.
+
+    Args:
+        capacity: texts a second that it did in a closed loop.
+    """
+    asked = texts.sentences(_SENTENCES, seed=4)
+    rows = []
+    with running(system, model, asked[0], logs) as server:
+        load.closed(system, server.url, asked, callers=16, seconds=1, warm_up=plan.warm_up)
+        for share in plan.shares:
+            rate = share * capacity
+            found = load.opened(
+                system, server.url, asked, rate=rate, seconds=plan.open_seconds, seed=5
+            )
+            say(
+                f"{model.name}, {system.title} {system.precision}, {share:.0%} of capacity "
+                f"({rate:.1f} a second): {found.rate:.1f} answered a second, "
+                f"p99 {1000 * found.percentile(99):.0f} ms, by status {found.statuses}"
+            )
+            rows.append(
+                {
+                    "model": model.name,
+                    "system": system.name,
+                    "share": share,
+                    "offered": round(rate, 2),
+                    **found.row(),
+                }
+            )
+    return rows
+
+
+def costs(system: System, model: Model, plan: Plan, logs: Path) -> list[Row]:
+    """What a text costs one caller, by its words and by the labels asked for."""
+    kinds = [("words", size, texts.of_length(size, _EACH, seed=6)) for size in plan.words]
+    kinds += [("labels", size, texts.with_labels(size, _EACH, seed=7)) for size in plan.labels]
+    rows = []
+    with running(system, model, texts.sentences(1, seed=8)[0], logs) as server:
+        for kind, size, asked in kinds:
+            spent = _one_by_one(server, asked, plan.each_seconds)
+            say(
+                f"{model.name}, {system.title} {system.precision}, {size} {kind}: "
+                f"{1000 * statistics.median(spent):.0f} ms"
+            )
+            rows.append(
+                {
+                    "model": model.name,
+                    "system": system.name,
+                    "by": kind,
+                    "size": size,
+                    "texts": len(spent),
+                    "p50_ms": round(1000 * statistics.median(spent), 1),
+                }
+            )
+    return rows
+
+
+def _one_by_one(server: Server, asked: Sequence[Question], seconds: float) -> list[float]:
+    """Seconds that each answer took; the first question is a warm-up."""
+    server.ask(asked[0])
+    spent: list[float] = []
+    until = time.perf_counter() + seconds
+    for one in asked[1:]:
+        if time.perf_counter() > until and len(spent) >= _SLOW_TEXTS:
+            break
+        started = time.perf_counter()
+        server.ask(one)
+        spent.append(time.perf_counter() - started)
+    return spent
+
+
+def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
+    """A lone request over HTTP beside the same through the bare engine, in turns."""
+    asked = texts.of_length(27, _EACH, seed=9)
+    bare: list[float] = []
+    http: list[float] = []
+    command = [sys.executable, "-m", "benchmarks.bare", str(model.ours[system.precision])]
+    with (
+        running(system, model, asked[0], logs) as server,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        if other.stdin is None or other.stdout is None:  # both were asked for
+            raise RuntimeError
+        until = time.perf_counter() + 4 * plan.each_seconds
+        for turn, one in enumerate([*asked[:8], *asked, *asked]):
+            if time.perf_counter() > until:
+                break
+            started = time.perf_counter()
+            server.ask(one)
+            spent = time.perf_counter() - started
+            other.stdin.write(json.dumps([one.text, one.labels]) + "\n")
+            other.stdin.flush()
+            alone = float(other.stdout.readline())
+            if turn >= 8:
+                http.append(spent)
+                bare.append(alone)
+        other.stdin.close()
+    over = statistics.median(one - other for one, other in zip(http, bare, strict=True))
+    row = {
+        "model": model.name,
+        "system": system.name,
+        "http_p50_ms": round(1000 * statistics.median(http), 2),
+        "bare_p50_ms": round(1000 * statistics.median(bare), 2),
+        "added_ms": round(1000 * over, 2),
+    }
+    say(f"{model.name}, {system.title}: a lone request takes {row['added_ms']} ms more over HTTP")
+    return row
+
+
+def accuracy(
+    systems: Sequence[System], model: Model, data: Path, plan: Plan, logs: Path
+) -> list[Row]:
+    """F1 of what each system answers over HTTP for labelled texts.
+
+    Args:
+        data: a folder with labelled texts as JSON lines.
+    """
+    found = measure.texts(dataset.read(data))
+    step = max(1, len(found) // plan.texts)
+    asked = found[::step][: plan.texts]
+    labels = sorted({label for one in asked for label in one.labels})
+    truths = [scoring.truth(one.row, one.labels) for one in asked]
+    rows = []
+    for system in systems:
+        with running(system, model, Question(asked[0].text, asked[0].labels), logs) as server:
+            answers = [
+                {
+                    (entity["start"], entity["end"], entity["label"])
+                    for entity in server.ask(Question(one.text, one.labels))
+                }
+                for one in asked
+            ]
+        score = scoring.f1(scoring.tally(truths, answers, labels).micro)
+        say(f"{model.name}, {system.title} {system.precision}: F1 {score:.4f}")
+        rows.append(
+            {
+                "model": model.name,
+                "system": system.name,
+                "texts": len(asked),
+                "f1": round(score, 4),
+            }
+        )
+    return rows

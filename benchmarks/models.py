@@ -1,0 +1,91 @@
+"""The models that every system serves, in the forms that the systems want."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import medium
+from pipeline.progress import say
+from predictor import bundle, embedded, engines
+
+PRECISIONS = ("bf16", "fp32")
+"""What ours is measured in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on disk.
+
+    Attributes:
+        name: `medium` or `embedded`.
+        stock: GLiNER's own files.
+        onnx: those of GLiNER's ONNX export, fp32 and int8.
+        ours: a bundle for each of our precisions.
+        accurate: whether its answers mean anything.
+    """
+
+    name: str
+    stock: Path
+    onnx: Path
+    ours: dict[str, Path]
+    accurate: bool
+
+
+def make(cache: Path) -> list[Model]:
+    """The medium shape with random weights, and the embedded model.
+
+    What is made stays in `cache` for the next run: the medium shape takes two minutes.
+    """
+    stock = cache / f"medium-{medium.VERSION}"
+    _made(stock, "a model of the medium shape", "medium")
+    return [
+        _forms("medium", stock, cache, accurate=False),
+        _forms("embedded", embedded.path(), cache, accurate=True),
+    ]
+
+
+def _forms(name: str, stock: Path, cache: Path, *, accurate: bool) -> Model:
+    weights = bundle.locate(str(stock)).digest[:8]
+    onnx = cache / f"{name}-{weights}-onnx"
+    _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "onnx", str(stock))
+    # Named by the code too: what an older one has written is not what is measured.
+    ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in PRECISIONS}
+    for precision, folder in ours.items():
+        _made(folder, f"{name} for OpenVINO in {precision}", "forms", precision, str(stock))
+    return Model(name, stock, onnx, ours, accurate)
+
+
+def _code() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(Path(engines.__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _made(folder: Path, what: str, module: str, *arguments: str) -> None:
+    """Have a module write a folder that is not there yet; it is there whole or not at all."""
+    if folder.is_dir():
+        return
+    say(f"making {what} …")
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    # A process of its own: converters leave gigabytes behind.
+    ran = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments, str(part)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        # They print weights, too, by the megabyte.
+        last = "\n".join(line[:300] for line in ran.stderr.splitlines()[-5:])
+        raise SystemExit(f"{what} could not be made:\n{last}")
+    part.rename(folder)

@@ -1,0 +1,1 @@
+"""Other ways to serve GLiNER over HTTP, as their users would write them."""

@@ -1,0 +1,50 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        rounds: how often each system has its turn at `callers` callers.
+        seconds: how long a closed load is measured.
+        warm_up: seconds before that.
+        callers: the number that ratios are of.
+        more_callers: other numbers, once each.
+        shares: arrivals as parts of a system's capacity.
+        open_seconds: how long each of these is measured.
+        words: lengths of texts.
+        labels: numbers of labels.
+        each_seconds: how long one caller asks about each of these.
+        texts: most labelled texts.
+    """
+
+    rounds: int = 3
+    seconds: float = 12.0
+    warm_up: float = 4.0
+    callers: int = 16
+    more_callers: tuple[int, ...] = (1, 4, 64)
+    shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
+    open_seconds: float = 20.0
+    words: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
+    labels: tuple[int, ...] = (1, 5, 10, 25, 50, 100)
+    each_seconds: float = 5.0
+    texts: int = 500
+
+
+FULL = Plan()
+QUICK = Plan(
+    rounds=1,
+    seconds=6.0,
+    warm_up=2.0,
+    more_callers=(),
+    shares=(0.7, 1.5),
+    open_seconds=8.0,
+    words=(),
+    labels=(),
+    texts=60,
+)

@@ -1,0 +1,193 @@
+"""What a run found: all raw figures, and the few that sum them up."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.plan import Plan
+from benchmarks.systems import FLASK, SYSTEMS, System
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Results:
+    """All that was measured, in rows.
+
+    Attributes:
+        machine: what it ran on.
+        plan: how much was measured.
+        medium: facts of the medium model.
+        limits: what the machine could do, a row a precision.
+        closed: see `experiments.side_by_side`.
+        failed: systems that could not be measured.
+        open: see `experiments.open_loop`.
+        costs: see `experiments.costs`.
+        lone: see `experiments.lone`.
+        accuracy: see `experiments.accuracy`.
+    """
+
+    machine: Row
+    plan: Plan
+    medium: Row
+    limits: list[Row] = field(default_factory=list)
+    closed: list[Row] = field(default_factory=list)
+    failed: list[Row] = field(default_factory=list)
+    open: list[Row] = field(default_factory=list)
+    costs: list[Row] = field(default_factory=list)
+    lone: list[Row] = field(default_factory=list)
+    accuracy: list[Row] = field(default_factory=list)
+
+    def rounds(self, model: str, system: str, callers: int = 0) -> list[Row]:
+        """A system's rounds, at the number of callers that ratios are of where none is given."""
+        wanted = callers or self.plan.callers
+        return [
+            row
+            for row in self.closed
+            if (row["model"], row["system"], row["callers"]) == (model, system, wanted)
+        ]
+
+    def median(self, model: str, system: str, name: str = "texts_per_second") -> float:
+        """Of a system's rounds; NaN where there are none."""
+        found = [row[name] for row in self.rounds(model, system)]
+        return float(statistics.median(found)) if found else float("nan")
+
+    def measured(self, model: str) -> Iterator[System]:
+        """The systems that were, in their order."""
+        return (one for one in SYSTEMS if self.rounds(model, one.name))
+
+    def f1(self, system: str) -> float:
+        """On the labelled texts; NaN where it was not asked."""
+        return next((row["f1"] for row in self.accuracy if row["system"] == system), float("nan"))
+
+    @property
+    def ours(self) -> System:
+        """The fastest of ours on the medium shape."""
+        mine = [one for one in self.measured("medium") if one.ours]
+        return max(mine, key=lambda one: self.median("medium", one.name))
+
+    @property
+    def best_peer(self) -> System:
+        """The fastest of the others."""
+        others = [one for one in self.measured("medium") if not one.ours]
+        return max(others, key=lambda one: self.median("medium", one.name))
+
+    def ratio(self, system: str, peer: str, model: str = "medium") -> float:
+        """How many times a peer's speed a system has: the median over rounds, side by side."""
+        theirs = {row["round"]: row["texts_per_second"] for row in self.rounds(model, peer)}
+        found = [
+            row["texts_per_second"] / theirs[row["round"]]
+            for row in self.rounds(model, system)
+            if theirs.get(row["round"])
+        ]
+        return float(statistics.median(found)) if found else float("nan")
+
+    def fraction_of_limit(self, system: System) -> float:
+        """Of what the machine could do in the system's precision."""
+        limit = next(
+            (
+                row["texts_per_second"]
+                for row in self.limits
+                if row["precision"] == system.precision
+            ),
+            float("nan"),
+        )
+        return self.median("medium", system.name) / float(limit)
+
+    def summary(self) -> dict[str, float | str]:
+        """The figures that everything comes down to."""
+        ours, peer = self.ours, self.best_peer
+        return {
+            "ours": ours.name,
+            "best_peer": peer.name,
+            "ratio_to_flask": round(self.ratio(ours.name, FLASK), 2),
+            "ratio_to_best_peer": round(self.ratio(ours.name, peer.name), 2),
+            "fraction_of_limit": round(self.fraction_of_limit(ours), 3),
+            "f1_loss": round(self.f1(FLASK) - self.f1(ours.name), 4),
+        }
+
+    def json(self) -> dict[str, Any]:
+        """As the file has it."""
+        return {**self.summary(), "targets": [asdict(one) for one in targets(self)], **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something to reach.
+
+    Attributes:
+        what: in words.
+        wanted: at least, or at most.
+        reached: measured; NaN where it was not.
+        most: whether `wanted` is the most.
+    """
+
+    what: str
+    wanted: float
+    reached: float
+    most: bool = False
+    met: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        within = self.reached <= self.wanted if self.most else self.reached >= self.wanted
+        object.__setattr__(self, "met", within)
+
+
+def targets(found: Results) -> list[Target]:
+    """What this project set out to reach on the medium shape, and where it is."""
+    ours = found.ours
+    lossless = [one.name for one in found.measured("medium") if one.ours and one.lossless]
+    mine = found.rounds("medium", ours.name)
+    summary = found.summary()
+    listed = [
+        Target("times Flask", 10, float(summary["ratio_to_flask"])),
+        Target(
+            "times Flask, without loss",
+            8,
+            max((found.ratio(one, FLASK) for one in lossless), default=float("nan")),
+        ),
+        Target("times the best peer", 2, float(summary["ratio_to_best_peer"])),
+        Target("of the machine's limit", 0.6, float(summary["fraction_of_limit"])),
+        Target("F1 lost", 0.005, float(summary["f1_loss"]), most=True),
+        Target("MB of memory", 1500, max(row["memory_mb"] for row in mine), most=True),
+        Target(
+            "seconds until ready",
+            10,
+            statistics.median(row["ready_seconds"] for row in mine),
+            most=True,
+        ),
+    ]
+    at = {row["share"]: row for row in found.open if row["system"] == ours.name}
+    if 0.7 in at:
+        listed.append(Target("p99 at 70 % of capacity, ms", 500, at[0.7]["p99_ms"], most=True))
+    if 1.5 in at:
+        over = at[1.5]
+        capacity = over["offered"] / 1.5
+        listed += [
+            Target("of capacity at 150 % load", 0.9, round(over["texts_per_second"] / capacity, 3)),
+            Target("lost or timed out at 150 % load", 0, _lost(over["statuses"]), most=True),
+        ]
+    for row in found.lone:
+        listed += [
+            Target("ms added to a lone request", 5, row["added_ms"], most=True),
+            Target(
+                "of a lone request's time outside the engine",
+                0.05,
+                round(row["added_ms"] / row["http_p50_ms"], 3),
+                most=True,
+            ),
+        ]
+    return listed
+
+
+def _lost(statuses: dict[str, int]) -> int:
+    return sum(count for status, count in statuses.items() if status not in ("200", "429"))
+
+
+def spread(rows: Sequence[Row], name: str = "texts_per_second") -> str:
+    """Least and most of some rounds."""
+    found = [row[name] for row in rows]
+    return f"{min(found):.1f}–{max(found):.1f}" if len(found) > 1 else ""

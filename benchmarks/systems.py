@@ -1,0 +1,133 @@
+"""What is compared: ours and its peers, each started as its own documentation says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.models import Model
+from benchmarks.texts import Question
+
+FAST_GLINER = Path(".venv-fast-gliner/bin/python")
+"""An environment of its own: it wants another huggingface_hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One way to serve GLiNER over HTTP.
+
+    Attributes:
+        name: in results.
+        title: in tables.
+        precision: what it computes in.
+        lossless: whether weights and activations stay in floating point.
+        command: starts it, given a model and a port.
+        path: of its predictions.
+        body: a question as it wants it.
+        entities: what it found, from its answer.
+        ours: whether it is this project.
+    """
+
+    name: str
+    title: str
+    precision: str
+    command: Callable[[Model, int], list[str]]
+    path: str
+    body: Callable[[Question], Any]
+    entities: Callable[[Any], list[dict[str, Any]]]
+    lossless: bool = True
+    ours: bool = False
+
+
+def _plain(question: Question) -> Any:
+    return {"text": question.text, "labels": list(question.labels)}
+
+
+def _as_is(answer: Any) -> Any:
+    return answer
+
+
+def _ours(precision: str) -> System:
+    def command(model: Model, port: int) -> list[str]:
+        ports = ["--http_port", str(port), "--enable_grpc", "false"]
+        return [
+            *(sys.executable, "-m", "predictor", "--model", str(model.ours[precision])),
+            *("--model_name", "gliner", *ports),
+        ]
+
+    return System(
+        name=f"ours-{precision}",
+        title="gliner-kserve",
+        precision=precision,
+        command=command,
+        path="/v1/models/gliner:predict",
+        body=lambda question: {"instances": [_plain(question)]},
+        entities=lambda answer: answer["predictions"][0]["entities"],
+        ours=True,
+    )
+
+
+def _flask(name: str, title: str, precision: str, onnx: str = "") -> System:
+    def command(model: Model, port: int) -> list[str]:
+        folder = model.onnx if onnx else model.stock
+        module = [sys.executable, "-m", "benchmarks.peers.flask_gliner", str(folder), str(port)]
+        return [*module, *(["--onnx", onnx] if onnx else [])]
+
+    return System(
+        name, title, precision, command, "/predict", _plain, _as_is, lossless=precision != "int8"
+    )
+
+
+def _ray(precision: str, dtype: str) -> System:
+    def command(model: Model, port: int) -> list[str]:
+        return [
+            *(sys.executable, "-m", "gliner.serve", "--model", str(model.stock)),
+            *("--device", "cpu", "--dtype", dtype, "--num-gpus-per-replica", "0"),
+            *("--num-cpus-per-replica", "2", "--port", str(port)),
+            "--no-compile",  # torch.compile fails here on some models, on all it takes minutes
+        ]
+
+    title = "gliner.serve (Ray Serve)"
+    return System(
+        name=f"ray-{precision}",
+        title=title,
+        precision=precision,
+        command=command,
+        path="/gliner",
+        body=_plain,
+        entities=lambda answer: answer["entities"],
+    )
+
+
+def _fast(precision: str, file: str) -> System:
+    def command(model: Model, port: int) -> list[str]:
+        script = str(Path(__file__).parent / "peers" / "flask_fast_gliner.py")
+        return [str(FAST_GLINER), script, str(model.onnx), str(port), str(model.onnx / file)]
+
+    return System(
+        name=f"fast-gliner-{precision}",
+        title="Flask, fast-gliner (gline-rs)",
+        precision=precision,
+        command=command,
+        path="/predict",
+        body=_plain,
+        entities=_as_is,
+        lossless=precision != "int8",
+    )
+
+
+FLASK = "flask"
+SYSTEMS = (
+    _ours("bf16"),
+    _ours("fp32"),
+    _flask(FLASK, "Flask, predict_entities", "fp32"),
+    _ray("fp32", "float32"),
+    _ray("bf16", "bfloat16"),
+    _fast("fp32", "model.onnx"),
+    _fast("int8", "model_quantized.onnx"),
+    _flask("onnx-fp32", "Flask, ONNX Runtime", "fp32", "model.onnx"),
+    _flask("onnx-int8", "Flask, ONNX Runtime", "int8", "model_quantized.onnx"),
+)
