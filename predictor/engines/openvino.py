@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MODEL = "openvino.xml"
 WEIGHTS = "openvino.bin"
+FORM = 2
+"""Raised when the converted model takes other inputs, so that none of before is fed these."""
 _FACTS = ["gliner_kserve"]
 """Where in the model's own metadata ours are."""
 _STEP = 8
@@ -57,12 +59,14 @@ class Facts:
         limits: of one forward pass.
         layout: of its input.
         splitter: GLiNER's name for what splits texts into words.
+        form: of its inputs.
     """
 
     digest: str
     limits: Limits
     layout: Layout
     splitter: str
+    form: int = FORM
 
     @classmethod
     def parse(cls, text: str) -> Facts:
@@ -74,6 +78,7 @@ class Facts:
             limits=Limits(**raw["limits"]),
             layout=Layout(**raw["layout"], distances=Distances(**table) if table else None),
             splitter=raw["splitter"],
+            form=raw.get("form", 1),
         )
 
 
@@ -184,6 +189,9 @@ def _exported(found: Bundle) -> tuple[ov.Model, Facts] | None:
         raise BundleError(f"{file}: is not ours, or damaged: {first_line}") from error
     if facts.digest != found.digest:
         _log.warning("%s was made from other weights; the model is converted again", MODEL)
+        return None
+    if facts.form != FORM:
+        _log.warning("%s was made by another version; the model is converted again", MODEL)
         return None
     return model, facts
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,28 @@ def test_other_weights_are_converted_anew(
     assert "made from other weights" in caplog.text
     theirs = TorchEngine.load(tiny_bert, "cpu", "fp32").score(WINDOWS)
     assert worst(engine.score(WINDOWS), theirs) < 1e-5
+
+
+def test_model_of_another_version_is_converted_anew(
+    tiny_bert: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model exported by a version with other inputs is not fed these."""
+    packed = tmp_path / "packed"
+    shutil.copytree(tiny_bert, packed)
+    with monkeypatch.context() as before:
+        before.setattr(openvino.Facts, "__init__", partialmethod(openvino.Facts.__init__, form=1))
+        openvino.export(bundle.locate(str(packed)), packed, half=False)
+
+    engine = load(packed)
+
+    assert "made by another version" in caplog.text
+    assert (
+        worst(engine.score(WINDOWS), TorchEngine.load(tiny_bert, "cpu", "fp32").score(WINDOWS))
+        < 1e-4
+    )
 
 
 def test_a_damaged_export_is_one_clear_line(tiny_bert: Path, tmp_path: Path) -> None:
