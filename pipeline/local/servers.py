@@ -86,6 +86,8 @@ def mlflow(
     own = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
+        # Eight more processes, which judge traces with language models: nothing here asks for them.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # With a password in it, it would show in a list of processes.
         "MLFLOW_BACKEND_STORE_URI": store or f"sqlite:///{(folder / 'mlflow.db').resolve()}",
     }

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Draws the keys of S3 into files beside this script that git ignores, once: keys that are there
+# stay. The MinIO job makes its two users from the same keys.
+set -eu
+umask 077
+cd "$(dirname "$0")"
+
+for name in read write; do
+    file=s3-$name.env
+    if [ -e "$file" ]; then
+        echo "$file is there and stays"
+        continue
+    fi
+    secret=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+    printf 'AWS_ACCESS_KEY_ID=gliner-%s\nAWS_SECRET_ACCESS_KEY=%s\n' "$name" "$secret" >"$file.new"
+    mv "$file.new" "$file"
+    echo "$file is new"
+done

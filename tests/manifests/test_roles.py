@@ -1,0 +1,107 @@
+"""The pipeline's role is as wide as the calls that its code makes, the predictor has none."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+
+import kustomized
+import pytest
+from kustomized import ROOT
+
+_ROLLOUT = ROOT / "pipeline" / "rollout"
+_CLIENTS = {
+    "_objects": ("serving.kserve.io", "inferenceservices"),
+    "_leases": ("coordination.k8s.io", "leases"),
+    "_core": ("", None),
+}
+"""Attributes of `Cluster` that call the API: the group, and the resource where it is one."""
+_VERBS = {"read": "get", "get": "get", "replace": "update"}
+_RESOURCES = {"pod": "pods", "service": "services", "lease": "leases"}
+_STANDARD_ONLY = {("", "services")}
+"""What only rollouts in Standard mode ask for."""
+
+
+def called() -> dict[tuple[str, str], set[str]]:
+    """Verbs by API group and resource, read from the code."""
+    found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    tree = ast.parse((_ROLLOUT / "cluster.py").read_text())
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner = node.func.value
+        if not (isinstance(owner, ast.Attribute) and owner.attr in _CLIENTS):
+            continue
+        group, resource = _CLIENTS[owner.attr]
+        verb, _, rest = node.func.attr.partition("_namespaced_")
+        what = resource or _RESOURCES[rest]
+        found[group, what].add(_VERBS.get(verb, verb))
+    return dict(found)
+
+
+def allowed(name: str) -> dict[tuple[str, str], set[str]]:
+    """The same, from the roles of a build."""
+    found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for role in kustomized.of(kustomized.build(name), "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    found[group, resource] |= set(rule["verbs"])
+    return dict(found)
+
+
+def test_the_code_is_read() -> None:
+    """The reader of the code finds what a rollout cannot do without."""
+    found = called()
+
+    assert found["serving.kserve.io", "inferenceservices"] >= {"get", "create", "patch"}
+    assert found["coordination.k8s.io", "leases"] >= {"get", "update"}
+    assert len(found) == 4
+
+
+def test_the_role_is_the_calls_in_standard_mode() -> None:
+    """No right too many, none too few."""
+    assert allowed("+standard") == called()
+
+
+@pytest.mark.parametrize("name", [*kustomized.ENVIRONMENTS, "+"])
+def test_the_role_is_the_calls_in_knative_mode(name: str) -> None:
+    """The same without what only Standard mode asks for."""
+    wanted = {what: verbs for what, verbs in called().items() if what not in _STANDARD_ONLY}
+
+    assert allowed(name) == wanted
+
+
+def test_nothing_else_calls_kubernetes() -> None:
+    """Other modules would have to be read as well. Asking for one's own rights needs none."""
+    apis: defaultdict[str, set[str]] = defaultdict(set)
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.endswith("Api"):
+                apis[path.relative_to(ROOT).as_posix()].add(node.attr)
+
+    assert dict(apis) == {
+        "pipeline/rollout/cluster.py": {"CustomObjectsApi", "CoordinationV1Api", "CoreV1Api"},
+        "pipeline/rollout/checks.py": {"AuthorizationV1Api"},
+    }
+
+
+@pytest.mark.parametrize("name", kustomized.names())
+def test_rights_end_at_the_namespace(name: str) -> None:
+    """No role of the cluster, no wildcard, and the predictor's account has no token."""
+    objects = kustomized.build(name)
+    [account] = [
+        one
+        for one in kustomized.of(objects, "ServiceAccount")
+        if one["metadata"]["name"] == "gliner"
+    ]
+    bound = {
+        subject["name"]
+        for one in kustomized.of(objects, "RoleBinding")
+        for subject in one["subjects"]
+    }
+
+    assert not kustomized.of(objects, "ClusterRole", "ClusterRoleBinding")
+    assert "*" not in str(allowed(name))
+    assert bound == {"gliner-pipeline"}
+    assert account["automountServiceAccountToken"] is False
