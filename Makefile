@@ -21,7 +21,7 @@ offline := HF_HUB_OFFLINE=1
 demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lint types unit lock clean
+.PHONY: help demo test check bench manifests secrets format lint types unit lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,14 @@ bench: ## This beside other ways to serve GLiNER, ¾ hour; QUICK=1 in 5 minutes,
 	@scripts/venv.sh bench
 	@scripts/venv.sh bench-fast-gliner
 	@$(offline) .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(DATA),--data '$(DATA)') $(BENCH)
+
+manifests: ## Build every combination of manifests and check it; part of make test
+	@scripts/venv.sh dev
+	@$(python) -m pytest -q tests/manifests
+
+secrets: ## Draw the cluster's credentials into files that git ignores
+	@sa/credentials/generate.sh
+	@mlflow/credentials/generate.sh
 
 lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pin
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

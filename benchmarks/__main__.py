@@ -19,6 +19,8 @@ from pipeline.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "bench"
+DOCS = ROOT / "docs" / "benchmarks"
+"""What a whole run writes, with the tables of the README."""
 
 
 def main() -> None:
@@ -27,17 +29,18 @@ def main() -> None:
     plan = QUICK if given.quick else FULL
     chosen = [one for one in SYSTEMS if not given.only or one.name in given.only]
     logs = CACHE / "logs"
-    shape, embedded = models.make(CACHE)
+    shape, *accurate = models.make(CACHE, given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
     found = Results(machine.describe(), plan, facts)
     for precision in models.PRECISIONS:
         found.limits.append(_limit(shape, precision, facts))
-    for model in (shape, embedded):
-        rows, failed = experiments.side_by_side(chosen, model, plan, logs)
-        found.closed += rows
-        found.failed += failed
-    working = list(found.measured("embedded"))
-    found.accuracy += experiments.accuracy(working, embedded, given.data, plan, logs)
+    texts = experiments.labelled(given.data, plan.texts)
+    for model in (shape, *accurate):
+        asked = texts if model.accurate else []
+        side = experiments.side_by_side(chosen, model, plan, logs, asked)
+        found.closed += side.closed
+        found.failed += side.failed
+        found.accuracy += side.accuracy
     ours, peer = found.ours, found.best_peer
     found.lone.append(experiments.lone(ours, shape, plan, logs))
     flask = next(one for one in SYSTEMS if one.name == FLASK)
@@ -48,7 +51,10 @@ def main() -> None:
         if plan.words or plan.labels:
             found.costs += experiments.costs(system, shape, plan, logs)
     report.show(found, Console())
-    _write(found, given.out, readme=given.readme)
+    shown = not given.quick and given.out is None
+    _write(found, DOCS if shown else given.out or CACHE / "results")
+    if shown:
+        report.replace(ROOT / "README.md", report.markdown(found))
 
 
 def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, object]:
@@ -64,13 +70,11 @@ def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, o
     return row
 
 
-def _write(found: Results, out: Path, *, readme: Path | None) -> None:
+def _write(found: Results, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.json"
     file.write_text(json.dumps(found.json(), indent=1) + "\n", encoding="utf-8")
     pictures = plots.draw(found, out)
-    if readme is not None:
-        report.replace(readme, report.markdown(found))
     for one in [file, *pictures]:
         say(f"wrote {one}")
 
@@ -78,13 +82,17 @@ def _write(found: Results, out: Path, *, readme: Path | None) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="in under five minutes, one round")
-    parser.add_argument("--out", type=Path, default=CACHE / "results", help="folder for figures")
-    parser.add_argument("--readme", type=Path, help="file whose tables are to be replaced")
+    parser.add_argument(
+        "--out", type=Path, help="folder for figures, in place of docs/benchmarks and the README"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         default=ROOT / "examples" / "eval",
         help="folder with labelled texts as JSON lines, for F1",
+    )
+    parser.add_argument(
+        "--deberta", type=Path, help="what benchmarks.deberta has trained, for F1 on its kind too"
     )
     parser.add_argument("--only", nargs="*", help="systems, by their names in results")
     return parser.parse_args()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.texts import Question
 from pipeline import dataset, scoring
 from pipeline.errors import PipelineError
 from pipeline.measuring import measure
+from pipeline.measuring.measure import Text
 from pipeline.progress import say
 
 Row = dict[str, Any]
@@ -30,37 +32,53 @@ _SLOW_TEXTS = 3
 """Texts that one caller asks about at least, however long they take."""
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What came of systems side by side.
+
+    Attributes:
+        closed: a row for each system and round, and for each other number of callers.
+        failed: a row for each system that could not be started.
+        accuracy: a row for each system that was asked about labelled texts.
+    """
+
+    closed: list[Row] = field(default_factory=list)
+    failed: list[Row] = field(default_factory=list)
+    accuracy: list[Row] = field(default_factory=list)
+
+
 def side_by_side(
-    systems: Sequence[System], model: Model, plan: Plan, logs: Path
-) -> tuple[list[Row], list[Row]]:
+    systems: Sequence[System],
+    model: Model,
+    plan: Plan,
+    logs: Path,
+    labelled: Sequence[Text] = (),
+) -> Side:
     """Every system in turn, again and again, under the same callers.
 
-    Returns:
-        A row for each system and round, and for each other number of callers; and a row for
-        each system that could not be started.
+    Args:
+        labelled: texts that each system is asked about once, for the accuracy of its answers.
     """
     asked = texts.sentences(_SENTENCES, seed=3)
-    rows: list[Row] = []
-    failed: dict[str, Row] = {}
-    for turn in range(1, plan.rounds + 1):
-        for system in systems:
-            if system.name in failed:
-                continue
+    found = Side()
+    working = list(systems)
+    for turn in range(1, (plan.accurate_rounds if model.accurate else plan.rounds) + 1):
+        more = plan.more_callers if turn == 1 and not model.accurate else ()
+        for system in list(working):
             try:
                 with running(system, model, asked[0], logs) as server:
-                    counts = (plan.callers, *(plan.more_callers if turn == 1 else ()))
-                    rows += [
-                        _closed(server, model, asked, callers, turn, plan) for callers in counts
-                    ]
+                    if turn == 1 and labelled:
+                        found.accuracy.append(_accuracy(server, model, labelled))
+                    found.closed.extend(
+                        _closed(server, model, asked, callers, turn, plan)
+                        for callers in (plan.callers, *more)
+                    )
             except (PipelineError, httpx.HTTPError, OSError) as error:
                 reason = str(error).partition("\n")[0]
                 say(f"{model.name}, {system.title} {system.precision}: {reason}")
-                failed[system.name] = {
-                    "model": model.name,
-                    "system": system.name,
-                    "reason": reason,
-                }
-    return rows, list(failed.values())
+                working.remove(system)
+                found.failed.append({"model": model.name, "system": system.name, "reason": reason})
+    return found
 
 
 def _closed(
@@ -68,7 +86,13 @@ def _closed(
 ) -> Row:
     system = server.system
     found = load.closed(
-        system, server.url, asked, callers=callers, seconds=plan.seconds, warm_up=plan.warm_up
+        system,
+        server.url,
+        asked,
+        callers=callers,
+        seconds=plan.seconds,
+        warm_up=plan.warm_up,
+        answers=plan.answers,
     )
     say(
         f"{model.name}, {system.title} {system.precision}, {callers} callers, round {turn}: "
@@ -197,37 +221,29 @@ def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
     return row
 
 
-def accuracy(
-    systems: Sequence[System], model: Model, data: Path, plan: Plan, logs: Path
-) -> list[Row]:
-    """F1 of what each system answers over HTTP for labelled texts.
-
-    Args:
-        data: a folder with labelled texts as JSON lines.
-    """
+def labelled(data: Path, most: int) -> list[Text]:
+    """Labelled texts, spread evenly over a folder of JSON lines."""
     found = measure.texts(dataset.read(data))
-    step = max(1, len(found) // plan.texts)
-    asked = found[::step][: plan.texts]
+    return found[:: max(1, -(-len(found) // most))]
+
+
+def _accuracy(server: Server, model: Model, asked: Sequence[Text]) -> Row:
+    """F1 of what a system answers over HTTP."""
     labels = sorted({label for one in asked for label in one.labels})
     truths = [scoring.truth(one.row, one.labels) for one in asked]
-    rows = []
-    for system in systems:
-        with running(system, model, Question(asked[0].text, asked[0].labels), logs) as server:
-            answers = [
-                {
-                    (entity["start"], entity["end"], entity["label"])
-                    for entity in server.ask(Question(one.text, one.labels))
-                }
-                for one in asked
-            ]
-        score = scoring.f1(scoring.tally(truths, answers, labels).micro)
-        say(f"{model.name}, {system.title} {system.precision}: F1 {score:.4f}")
-        rows.append(
-            {
-                "model": model.name,
-                "system": system.name,
-                "texts": len(asked),
-                "f1": round(score, 4),
-            }
-        )
-    return rows
+    answers = [
+        {
+            (entity["start"], entity["end"], entity["label"])
+            for entity in server.ask(Question(one.text, one.labels))
+        }
+        for one in asked
+    ]
+    score = scoring.f1(scoring.tally(truths, answers, labels).micro)
+    system = server.system
+    say(f"{model.name}, {system.title} {system.precision}: F1 {score:.4f}")
+    return {
+        "model": model.name,
+        "system": system.name,
+        "texts": len(asked),
+        "f1": round(score, 4),
+    }

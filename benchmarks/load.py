@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.texts import Question
 _TIMEOUT = aiohttp.ClientTimeout(total=120)
 _DRAIN_SECONDS = 60.0
 """How long answers to a load are waited for that has ended; later ones count as lost."""
+_MOST_TIMES = 3
 LOST = 0
 """In place of a status: no answer, or none in time."""
 
@@ -68,26 +70,36 @@ def closed(
     callers: int,
     seconds: float,
     warm_up: float,
+    answers: int = 0,
 ) -> Load:
     """So many callers, each of whom asks again when it has its answer.
 
     Args:
+        seconds: how long at least.
         warm_up: seconds before it counts.
+        answers: how many for each caller at least, unless that takes three times as long.
     """
 
     async def run() -> Load:
-        meter = _Meter(system, url)
+        meter = _Meter(system, url, answers * callers)
         bodies = _bodies(system, questions)
         began = time.perf_counter() + warm_up
-        until = began + seconds
+        over = asyncio.Event()
 
         async def call(session: aiohttp.ClientSession) -> None:
-            while (sent := time.perf_counter()) < until:
-                await meter.ask(session, next(bodies), sent, began, until)
+            while not over.is_set():
+                await meter.ask(session, next(bodies), time.perf_counter(), began)
 
         async with _session(callers) as session:
-            await asyncio.gather(*(call(session) for _ in range(callers)))
-        return meter.load(seconds)
+            calls = [asyncio.create_task(call(session)) for _ in range(callers)]
+            await asyncio.sleep(warm_up + seconds)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(meter.enough.wait(), (_MOST_TIMES - 1) * seconds)
+            found = meter.load(time.perf_counter() - began)
+            over.set()
+            # To the end: what is left in a server's queue would be the next load's burden.
+            await asyncio.gather(*calls)
+        return found
 
     return asyncio.run(run())
 
@@ -116,9 +128,7 @@ def opened(
         async with _session(0) as session:
             while (due := due + source.expovariate(rate)) < began + seconds:
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                asked.add(
-                    asyncio.create_task(meter.ask(session, next(bodies), due, began, float("inf")))
-                )
+                asked.add(asyncio.create_task(meter.ask(session, next(bodies), due, began)))
             _, late = await asyncio.wait(asked, timeout=_DRAIN_SECONDS)
             for one in late:
                 one.cancel()
@@ -129,14 +139,16 @@ def opened(
 
 
 class _Meter:
-    def __init__(self, system: System, url: str) -> None:
+    def __init__(self, system: System, url: str, wanted: int = 0) -> None:
+        self.enough = asyncio.Event()
+        self._wanted = wanted
         self._url = f"{url}{system.path}"
         self.statuses: Counter[int] = Counter()
         self.last = 0.0
         self._latencies: list[float] = []
 
     async def ask(
-        self, session: aiohttp.ClientSession, body: bytes, due: float, began: float, until: float
+        self, session: aiohttp.ClientSession, body: bytes, due: float, began: float
     ) -> None:
         try:
             async with session.post(
@@ -147,12 +159,14 @@ class _Meter:
         except (aiohttp.ClientError, asyncio.TimeoutError):
             status = LOST
         now = time.perf_counter()
-        if not began <= now < until:
+        if now < began:
             return
         self.statuses[status] += 1
         if status == 200:
             self.last = max(self.last, now)
             self._latencies.append(now - due)
+        if len(self._latencies) >= self._wanted:
+            self.enough.set()
 
     def load(self, seconds: float) -> Load:
         found = {status: count for status, count in self.statuses.items() if count}

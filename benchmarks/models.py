@@ -23,7 +23,7 @@ class Model:
     """A model on disk.
 
     Attributes:
-        name: `medium` or `embedded`.
+        name: `medium`, `embedded` or `deberta`.
         stock: GLiNER's own files.
         onnx: those of GLiNER's ONNX export, fp32 and int8.
         ours: a bundle for each of our precisions.
@@ -37,17 +37,23 @@ class Model:
     accurate: bool
 
 
-def make(cache: Path) -> list[Model]:
-    """The medium shape with random weights, and the embedded model.
+def make(cache: Path, deberta: Path | None = None) -> list[Model]:
+    """The medium shape with random weights, the embedded model, and a DeBERTa where there is one.
 
     What is made stays in `cache` for the next run: the medium shape takes two minutes.
+
+    Args:
+        deberta: what `benchmarks.deberta` has trained.
     """
     stock = cache / f"medium-{medium.VERSION}"
     _made(stock, "a model of the medium shape", "medium")
-    return [
+    made = [
         _forms("medium", stock, cache, accurate=False),
         _forms("embedded", embedded.path(), cache, accurate=True),
     ]
+    if deberta is not None:
+        made.append(_forms("deberta", deberta, cache, accurate=True))
+    return made
 
 
 def _forms(name: str, stock: Path, cache: Path, *, accurate: bool) -> Model:

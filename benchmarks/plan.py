@@ -11,7 +11,10 @@ class Plan:
 
     Attributes:
         rounds: how often each system has its turn at `callers` callers.
-        seconds: how long a closed load is measured.
+        accurate_rounds: the same for the embedded model.
+        seconds: how long a closed load is measured at least.
+        answers: how many answers of each caller it is measured at least, so that a system which
+            answers in batches is not judged by where one of them falls.
         warm_up: seconds before that.
         callers: the number that ratios are of.
         more_callers: other numbers, once each.
@@ -24,22 +27,25 @@ class Plan:
     """
 
     rounds: int = 3
-    seconds: float = 12.0
-    warm_up: float = 4.0
+    accurate_rounds: int = 1
+    seconds: float = 8.0
+    answers: int = 4
+    warm_up: float = 3.0
     callers: int = 16
     more_callers: tuple[int, ...] = (1, 4, 64)
     shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
-    open_seconds: float = 20.0
+    open_seconds: float = 12.0
     words: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
     labels: tuple[int, ...] = (1, 5, 10, 25, 50, 100)
-    each_seconds: float = 5.0
+    each_seconds: float = 3.0
     texts: int = 500
 
 
 FULL = Plan()
 QUICK = Plan(
     rounds=1,
-    seconds=6.0,
+    seconds=5.0,
+    answers=2,
     warm_up=2.0,
     more_callers=(),
     shares=(0.7, 1.5),

@@ -117,6 +117,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield title(one), one["spec"]
         elif one["kind"] == "InferenceService" and "containers" in one["spec"]["predictor"]:
             yield title(one), one["spec"]["predictor"]
+        elif "template" in one.get("spec", ()):
+            yield title(one), one["spec"]["template"]["spec"]
 
 
 def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:

@@ -15,7 +15,6 @@ Rule = Callable[[list[Object]], Iterator[str]]
 _HTTP, _GRPC = 8080, 8081
 _SECRETIVE = re.compile(r"(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)", re.IGNORECASE)
 _PINNED = re.compile(r"[\w./-]+(@sha256:[0-9a-f]{64}|:[\w][\w.-]*)")
-_WRITABLE = {"emptyDir"}
 
 
 def unprivileged(objects: list[Object]) -> Iterator[str]:
@@ -39,9 +38,11 @@ def unprivileged(objects: list[Object]) -> Iterator[str]:
             if spec.get(field):
                 yield f"{where}: {field}"
         for volume in spec.get("volumes", ()):
-            kinds = volume.keys() - {"name"}
-            if kinds != _WRITABLE or "sizeLimit" not in volume["emptyDir"]:
-                yield f"{where}: volume {volume['name']} is no bounded emptyDir"
+            bounded = "sizeLimit" in volume.get("emptyDir", ())
+            if volume.keys() - {"name"} not in ({"emptyDir"}, {"configMap"}):
+                yield f"{where}: volume {volume['name']} is neither scratch space nor a config map"
+            elif "emptyDir" in volume and not bounded:
+                yield f"{where}: volume {volume['name']} has no limit"
 
 
 def bounded(objects: list[Object]) -> Iterator[str]:

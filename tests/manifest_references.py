@@ -222,7 +222,9 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
     """Whether a label selector finds a pod with these labels, as far as we write selectors."""
     expressions = selector.get("matchExpressions", ())
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        one["operator"] == "Exists" and one["key"] in labels for one in expressions
+        one["key"] in labels
+        and (one["operator"] == "Exists" or labels[one["key"]] in one.get("values", ()))
+        for one in expressions
     )
 
 

@@ -25,13 +25,14 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     medium.write(stock, SMALL)
     bundle.mkdir()
     forms.ours(stock, "fp32", bundle)
-    model = Model("medium", stock, tmp_path, {"fp32": bundle}, accurate=False)
+    model = Model("embedded", stock, tmp_path, {"fp32": bundle}, accurate=True)
+    asked = experiments.labelled(EXAMPLES, 5)
     ours = next(one for one in systems.SYSTEMS if one.name == "ours-fp32")
     missing = next(one for one in systems.SYSTEMS if one.name == "fast-gliner-fp32")
 
-    [row], [failed] = experiments.side_by_side([ours, missing], model, PLAN, tmp_path)
+    side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked)
     [opened] = experiments.open_loop(ours, model, 20.0, PLAN, tmp_path)
-    [read] = experiments.accuracy([ours], model, EXAMPLES, PLAN, tmp_path)
+    [row], [failed], [read] = side.closed, side.failed, side.accuracy
 
     assert (row["system"], row["callers"], set(row["statuses"])) == ("ours-fp32", 4, {"200"})
     assert row["texts_per_second"] > 1

@@ -22,6 +22,8 @@ else:
 ROOT = Path(__file__).parents[2]
 LOCKS = ("predictor", "pipeline", "demo", "dev")
 """Each holds every pin of those before it."""
+BESIDE = ("bench", "bench-fast-gliner")
+"""In environments of their own."""
 PIN = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9.-]*)(\[[a-z,]+\])?==(?P<version>[^\s;]+)(?P<marker> ; [^#]+)?$"
 )
@@ -112,13 +114,13 @@ def test_package_data_is_complete(project: dict[str, Any]) -> None:
     assert others <= shipped
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *BESIDE])
 def test_every_line_of_a_lock_is_a_pin(name: str) -> None:
     """A lock holds exact versions and nothing else: no address, no path, no option."""
     assert [line for line in pins(name) if not PIN.match(line)] == []
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *BESIDE])
 def test_locks_hold_no_cuda(name: str) -> None:
     """A CPU build of torch stays free of CUDA packages; a GPU build brings its own."""
     assert [line for line in pins(name) if CUDA.match(line.split("==")[0])] == []
@@ -135,7 +137,7 @@ def test_each_lock_holds_the_one_before(smaller: str, larger: str) -> None:
 def test_locks_hold_what_pyproject_asks_for(project: dict[str, Any]) -> None:
     """No dependency was added without `make lock`."""
     extras = project["project"]["optional-dependencies"]
-    for name in LOCKS:
+    for name in (*LOCKS, *BESIDE):
         locked = {line.split("==")[0].split("[")[0] for line in pins(name)}
         for wanted in extras[name]:
             package = re.split(r"[\[<>=~! ]", wanted)[0].lower().replace("_", "-")
