@@ -33,6 +33,20 @@ _NAMES = {
     "self.value.": "self.value_proj.",
 }
 """What BERT's layers call otherwise."""
+_POSITIONS: dict[str, Any] = {
+    "attention_probs_dropout_prob": 0.0,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "position_buckets": _BUCKETS,
+    "max_position_embeddings": encoder.POSITIONS,
+    "max_relative_positions": -1,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+    "norm_rel_ebd": "layer_norm",
+    "type_vocab_size": 0,
+}
+_ANEW = ("rel_embeddings.weight", "encoder.LayerNorm.weight", "encoder.LayerNorm.bias")
+"""The table of positions and its norm."""
 _SAME = (
     "vocab_size",
     "hidden_size",
@@ -73,26 +87,15 @@ def build(bert: UniEncoderSpanGLiNER) -> UniEncoderSpanGLiNER:
     weights = {_renamed(name): value for name, value in bert.model.state_dict().items()}
     found = model.model.load_state_dict(weights, strict=False)
     # All but positions comes from the BERT, or the names above are wrong.
-    missing = [one for one in found.missing_keys if "rel_embeddings" not in one]
+    missing = [one for one in found.missing_keys if not one.endswith(_ANEW)]
     if missing:
         raise RuntimeError(f"no weights for {', '.join(missing)}")
     return model
 
 
 def _config(bert: Any) -> DebertaV2Config:
-    return DebertaV2Config(
-        **{name: getattr(bert, name) for name in _SAME},
-        attention_probs_dropout_prob=0.0,
-        relative_attention=True,
-        position_biased_input=False,
-        position_buckets=_BUCKETS,
-        max_position_embeddings=encoder.POSITIONS,
-        max_relative_positions=-1,
-        pos_att_type=["p2c", "c2p"],
-        share_att_key=True,
-        norm_rel_ebd="layer_norm",
-        type_vocab_size=0,
-    )
+    fields: dict[str, Any] = {name: getattr(bert, name) for name in _SAME}
+    return DebertaV2Config(**fields, **_POSITIONS)
 
 
 def _renamed(name: str) -> str:

@@ -16,6 +16,8 @@ from pipeline.measuring.plots import picture
 _OURS = "#0072B2"
 _OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#6b6b6b")
 _SIZE = (8.0, 4.5)
+COSTS = {"words": "length", "labels": "labels"}
+"""What costs are by, and the picture of each."""
 _PEERS = [one.name for one in SYSTEMS if not one.ours]
 
 
@@ -27,7 +29,7 @@ def draw(found: Results, folder: Path) -> list[Path]:
         files.append(folder / "latency.png")
         with picture(files[-1], *_SIZE, 1) as (axes,):
             _load(axes, found)
-    for by, name in (("words", "length"), ("labels", "labels")):
+    for by, name in COSTS.items():
         if any(row["by"] == by for row in found.costs):
             files.append(folder / f"{name}.png")
             with picture(files[-1], *_SIZE, 1) as (axes,):

@@ -9,10 +9,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import plots
 from benchmarks.results import Results, spread, targets
 from benchmarks.systems import FLASK
 
 BEGIN, END = "<!-- make bench -->", "<!-- end of make bench -->"
+_PICTURES = {
+    "latency": "Latency against load",
+    "length": "What a text costs by its length",
+    "labels": "What a text costs by the number of labels",
+}
 _HEADS = (
     "",
     "precision",
@@ -89,7 +95,7 @@ def markdown(found: Results) -> str:
         f"round{'s' if found.plan.rounds > 1 else ''}. The medium shape is that of "
         "`gliner_medium-v2.1` with random weights; texts have "
         f"{found.medium['words']:.0f} words, {found.medium['subwords']:.0f} subwords with five "
-        "labels.",
+        "labels. All figures are in [results.json](docs/benchmarks/results.json).",
         "",
         *_table(heads("medium"), rows(found, "medium")),
         "",
@@ -107,6 +113,11 @@ def markdown(found: Results) -> str:
     ]
     if found.failed:
         lines += ["", *(f"- {row['system']}: {row['reason']}" for row in found.failed)]
+    drawn = {"latency": bool(found.open)}
+    drawn |= {name: any(row["by"] == by for row in found.costs) for by, name in plots.COSTS.items()}
+    for name, there in drawn.items():
+        if there:
+            lines += ["", f"![{_PICTURES[name]}](docs/benchmarks/{name}.png)"]
     return "\n".join(lines)
 
 

@@ -43,15 +43,14 @@ class Server:
     ready_seconds: float = 0.0
     memory_mb: float = 0.0
     _done: threading.Event = field(default_factory=threading.Event)
+    # One for all questions: to make one takes longer than many an answer.
+    _client: httpx.Client = field(
+        default_factory=lambda: httpx.Client(timeout=120, trust_env=False)
+    )
 
     def ask(self, question: Question) -> list[dict[str, Any]]:
         """What it finds in one text."""
-        answer = httpx.post(
-            self.url + self.system.path,
-            json=self.system.body(question),
-            timeout=120,
-            trust_env=False,
-        )
+        answer = self._client.post(self.url + self.system.path, json=self.system.body(question))
         answer.raise_for_status()
         return self.system.entities(answer.json())
 
@@ -91,6 +90,7 @@ def running(system: System, model: Model, question: Question, logs: Path) -> Ite
     finally:
         server._done.set()
         watcher.join()
+        server._client.close()
         process.stop()
 
 

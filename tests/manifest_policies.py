@@ -13,7 +13,9 @@ from kustomized import Object, containers, of, pods, title
 Rule = Callable[[list[Object]], Iterator[str]]
 
 _HTTP, _GRPC = 8080, 8081
-_SECRETIVE = re.compile(r"(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)", re.IGNORECASE)
+_SECRETIVE = re.compile(
+    r"^(?!MLFLOW_WEBHOOK_ALLOW).*(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)", re.IGNORECASE
+)
 _PINNED = re.compile(r"[\w./-]+(@sha256:[0-9a-f]{64}|:[\w][\w.-]*)")
 
 

@@ -146,10 +146,15 @@ def test_pictures(found: Results, tmp_path: Path) -> None:
 
 def test_readme_shows_the_results() -> None:
     """The table in the README is the one that the committed figures make."""
-    raw = json.loads((ROOT / "docs" / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    figures = ROOT / "docs" / "benchmarks" / "results.json"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition(report.BEGIN)[2].partition(report.END)[0].strip()
+    if not figures.exists():
+        assert shown == ""  # no figure without what it comes from
+        return
+    raw = json.loads(figures.read_text(encoding="utf-8"))
     fields = {name: raw[name] for name in Results.__dataclass_fields__ if name != "plan"}
     kept = Results(plan=Plan(**raw["plan"]), **fields)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
-    assert report.markdown(kept) in readme
+    assert report.markdown(kept) == shown
     assert kept.summary().items() <= raw.items()

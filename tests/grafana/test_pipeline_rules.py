@@ -136,6 +136,8 @@ def test_database_without_mlflow(root: Any, reader: Any) -> None:
     """A database that is not MLflow's is one that does not answer; the others show an error."""
     with root.cursor() as cursor:
         cursor.execute("CREATE DATABASE IF NOT EXISTS mlflow_bare")
+        for host in ("%", "localhost"):
+            cursor.execute("GRANT SELECT ON mlflow_bare.* TO grafana@%s", (host,))
     connection = reader("mlflow_bare")
 
     found = {rule.name: [one.state for one in evaluate(rule, connection, 0)] for rule in load()}
