@@ -24,7 +24,7 @@ demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 .PHONY: help demo test check bench manifests secrets format lint types unit lock clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: ## The whole loop on this machine; ONCE=1 BACKENDS=real HTTP_PORT=8080 GRPC_PORT=8081 MLFLOW_PORT=5000
 	@scripts/venv.sh demo

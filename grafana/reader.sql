@@ -1,5 +1,5 @@
 -- The account that Grafana reads MLflow's database with. Run once as an administrator, with a
--- password of your own in @password: mysql -e "SET @password = '…'; SOURCE reader.sql"
+-- password of your own in @password: { echo "SET @password = '…';"; cat reader.sql; } | mysql
 SET @made = CONCAT('CREATE USER IF NOT EXISTS ''grafana''@''%'' IDENTIFIED BY ', QUOTE(@password));
 PREPARE made FROM @made;
 EXECUTE made;

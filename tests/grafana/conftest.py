@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.local.servers import Database
 
 READER, PASSWORD = "grafana", "only-in-this-test"
+# What MySQL 8 is strict about and MariaDB is not by itself.
+STRICT = "SET SESSION sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'"
 SQL = Path(__file__).resolve().parents[2] / "grafana" / "reader.sql"
 
 
@@ -55,6 +57,7 @@ def reader(root: Any, mariadb: Database) -> Iterator[Callable[[str], Any]]:
                 password=PASSWORD,
                 database=database,
                 autocommit=True,
+                init_command=STRICT,
             )
         )
         return opened[-1]

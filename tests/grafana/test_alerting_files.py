@@ -147,6 +147,33 @@ def test_no_variables_where_none_are_expanded(alerting: AlertingFile) -> None:
         assert "$" not in bare, text
 
 
+def test_settings_and_limits_are_documented() -> None:
+    """Each variable and each tag that a file reads is in a document, and none besides."""
+    files = [*FILES, SOURCES, ROOT / "provision.sh"]
+    text = "".join(file.read_text("utf-8") for file in files)
+
+    for pattern, document in (
+        (r"GLINER_[A-Z_]+", ROOT / "README.md"),
+        (r"(?<=['`])alert\.[a-z_0-9]+(?=['`])", RUNBOOKS),
+    ):
+        said = set(re.findall(pattern, document.read_text("utf-8")))
+        assert len(said) > 5
+        assert set(re.findall(pattern, text)) == said, document.name
+
+
+def test_limits_are_documented_with_their_defaults() -> None:
+    """The number in the statement is the one in the table."""
+    text = RUNBOOKS.read_text("utf-8")
+    table = dict(re.findall(r"^\| `(alert\.\w+)` \| ([\d.]+) \|", text, re.M))
+    found: dict[str, str] = {}
+    for rule in load():
+        for tag in re.findall(r"'(alert\.\w+)'\n\s+AND l\.value REGEXP", rule.sql):
+            defaults = re.findall(r"COALESCE\((?:MAX\()?l\.value\)?, '?([\d.]+)'?\)", rule.sql)
+            assert {found.setdefault(tag, defaults[0])} == set(defaults), rule.name
+
+    assert table == found
+
+
 def test_templates_exist(alerting: AlertingFile) -> None:
     """What contact points and templates use is defined somewhere."""
     text = "".join(file.read_text("utf-8") for file in FILES)
