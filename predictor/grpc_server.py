@@ -72,9 +72,10 @@ class Edge(AsyncServerInterceptor):
             status, opened.error = ours.grpc, ours.kind
             retry = (("retry-after", str(ours.retry_after)),) if ours.retry_after else ()
             context.set_trailing_metadata((*retry, *_answered_by(opened)))
-            await context.abort(grpc.StatusCode[ours.grpc], str(ours))
         finally:
             log_request(opened, status, metrics.count_request(opened, status))
+        # Last, as an answer is: whoever has the error finds it counted and logged already.
+        await context.abort(grpc.StatusCode[ours.grpc], str(ours))
 
 
 def _answered_by(opened: RequestContext) -> tuple[tuple[str, str], ...]:
