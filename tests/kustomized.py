@@ -117,6 +117,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield title(one), one["spec"]
         elif one["kind"] == "InferenceService" and "containers" in one["spec"]["predictor"]:
             yield title(one), one["spec"]["predictor"]
+        elif one["kind"] == "CronJob":
+            yield title(one), one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         elif "template" in one.get("spec", ()):
             yield title(one), one["spec"]["template"]["spec"]
 
