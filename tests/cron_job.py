@@ -12,6 +12,11 @@ from tempfile import TemporaryDirectory
 
 from kustomized import Object, of
 
+
+class ContainerFailed(Exception):
+    """A container ended with an error; none after it has run. The text is what it said."""
+
+
 Secrets = Mapping[str, Mapping[str, str]]
 
 
@@ -39,7 +44,7 @@ class Cluster:
             variables: in place of what its manifest says.
 
         Raises:
-            subprocess.CalledProcessError: a container failed; none after it has run.
+            ContainerFailed: one of them did.
         """
         [job] = [one for one in of(self.objects, "CronJob") if one["metadata"]["name"] == name]
         pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -96,9 +101,7 @@ class Cluster:
             timeout=120,
         )
         if done.returncode:
-            raise subprocess.CalledProcessError(
-                done.returncode, container["name"], done.stdout, done.stderr
-            )
+            raise ContainerFailed(f"{container['name']}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
 

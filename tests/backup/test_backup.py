@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import random
 import shutil
-import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import mlflow_builds
 import pytest
 import registry_contents
+from cron_job import ContainerFailed
 from registry_contents import MODEL
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def test_a_damaged_backup_changes_nothing(filled: Site) -> None:
     tables = registry_contents.tables(filled.database)
     bucket().objects.all().delete()
 
-    with pytest.raises(subprocess.CalledProcessError, match="fetch"):
+    with pytest.raises(ContainerFailed, match="fetch"):
         filled.cluster.run("mlflow-restore")
 
     assert registry_contents.tables(filled.database) == tables
@@ -155,7 +157,7 @@ def test_a_backup_that_fails_is_none(filled: Site) -> None:
         {"BUCKET": "store:nosuchbucket"},
         {"RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY": "wrong"},
     ):
-        with pytest.raises(subprocess.CalledProcessError):
+        with pytest.raises(ContainerFailed):
             filled.cluster.run("mlflow-backup", **wrong)
 
     assert not (filled.kept / "dumps").exists()
@@ -175,7 +177,7 @@ def test_old_backups_go_and_those_that_stay_are_whole(filled: Site) -> None:
     lose_all(filled)
     filled.cluster.run("mlflow-restore", FROM=oldest)
     assert contents_of_bucket() == files[2]
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(ContainerFailed):
         filled.cluster.run("mlflow-backup", KEEP="0")
     assert filled.dumps == [oldest, newest]
 
@@ -189,3 +191,37 @@ def test_backups_need_no_more_room_than_what_changed(filled: Site) -> None:
     all_files = (one for one in filled.kept.rglob("*") if one.is_file())
 
     assert sum(one.stat().st_size for one in all_files) == size > 900_000
+
+
+def test_backups_outside_outlive_the_cluster(filled: Site, tmp_path: Path) -> None:
+    """With components/backup-outside they go to another S3, and come back from there."""
+    from pipeline.local import servers as real
+
+    outside = tmp_path / "outside"
+    with real.s3(outside, buckets=("gliner-backup",)) as other:
+        keys = {name: other.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        cluster = replace(
+            filled.cluster,
+            objects=mlflow_builds.build("backup-outside"),
+            secrets={**filled.cluster.secrets, "backup-s3": keys},
+            elsewhere={
+                **filled.cluster.elsewhere,
+                "RCLONE_CONFIG_OUTSIDE_ENDPOINT": other.url,
+                # What rclone does with AWS's needs HTTPS.
+                "RCLONE_CONFIG_OUTSIDE_PROVIDER": "Rclone",
+            },
+        )
+        before = registry_contents.read(filled.client, filled.database)
+        cluster.run("mlflow-backup")
+        time.sleep(1.1)
+        bucket().objects.all().delete()
+        # All is in `replaced` after this one.
+        cluster.run("mlflow-backup")
+        first, _ = sorted(
+            one.name for one in (outside / "buckets/gliner-backup/mlflow/dumps").iterdir()
+        )
+        registry_contents.drop(filled.database)
+        cluster.run("mlflow-restore", FROM=first)
+
+    assert registry_contents.read(filled.client, filled.database) == before
+    assert not filled.kept.exists()
