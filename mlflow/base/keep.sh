@@ -8,6 +8,8 @@ set -eu
 
 [ "$KEEP" -ge 1 ]
 stamp=$(cat "$WORK/stamp")
+# Also when there is no file yet, so that a restore can tell that from a loss.
+rclone mkdir "$BACKUP/bucket"
 # After the dump: all files that it names were written before it.
 rclone sync "$BUCKET" "$BACKUP/bucket" --backup-dir "$BACKUP/replaced/$stamp"
 rclone copy "$WORK" "$BACKUP/dumps/$stamp" --include 'mlflow.sql.gz*'

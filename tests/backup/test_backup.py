@@ -133,6 +133,21 @@ def test_the_restored_registry_goes_on(filled: Site, tmp_path: Path) -> None:
     assert filled.client.get_model_version_by_alias(MODEL, "champion").version == "4"
 
 
+def test_a_registry_without_files(site: Site) -> None:
+    """On its first day it has nothing in the bucket, and can be gone back to all the same."""
+    site.client.create_registered_model(MODEL, tags={"team": "ner"})
+    tables = registry_contents.tables(site.database)
+    back_up(site)
+    registry_contents.drop(site.database)
+
+    site.cluster.run("mlflow-restore")
+
+    assert registry_contents.tables(site.database) == tables
+    (site.kept / "bucket").rmdir()
+    with pytest.raises(ContainerFailed, match="directory not found"):
+        site.cluster.run("mlflow-restore")
+
+
 def test_a_damaged_backup_changes_nothing(filled: Site) -> None:
     """Its checksum is looked at before the bucket and the database are touched."""
     name = back_up(filled)

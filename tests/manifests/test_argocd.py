@@ -102,7 +102,9 @@ def test_the_project_allows_what_the_environments_have_and_no_more(
     project: Object, applications: dict[str, Object]
 ) -> None:
     """Kinds and places: none too few, none too many, no wildcard, no Secret."""
-    kinds, cluster_kinds, places = set(), set(), set()
+    kinds: set[tuple[str, str]] = set()
+    cluster_kinds: set[tuple[str, str]] = set()
+    places: set[tuple[str, str]] = set()
     for name, application in applications.items():
         for one in kustomized.build(name):
             kind = (one["apiVersion"].rpartition("/")[0], one["kind"])
