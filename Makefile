@@ -35,6 +35,7 @@ demo: ## The whole loop on this machine; ONCE=1 BACKENDS=real HTTP_PORT=8080 GRP
 test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets' narrows the tests
 	@scripts/venv.sh dev
 	@scripts/system.sh chromium mariadb-server prometheus
+	@scripts/helm.sh
 	@$(MAKE) --no-print-directory lint types
 	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
@@ -64,6 +65,7 @@ bench: ## This beside other ways to serve GLiNER, ¾ hour; QUICK=1 in 5 minutes,
 
 manifests: ## Build every combination of manifests and check it; part of make test
 	@scripts/venv.sh dev
+	@scripts/helm.sh
 	@$(python) -m pytest -q tests/manifests
 
 secrets: ## Draw the cluster's credentials into files that git ignores

@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ("dev", "staging", "production", "local")
+CLOUDS = ("aws", "gcp", "azure")
 Object = dict[str, Any]
 
 _COMPONENTS = ROOT / "manifests" / "components"
@@ -36,6 +37,10 @@ def combinations() -> Iterator[tuple[str, ...]]:
     yield ("gpu", "istio", "kpa", "spread", "ab")
     yield ("istio", "kpa", "grpc")
     yield ("s3-outside", "no-keys")
+    for cloud in CLOUDS:
+        yield ("istio", "pipeline", "spread", "kpa", cloud)
+        yield ("istio-standard", "pipeline", "standard", "hpa", cloud)
+        yield ("gpu", "kpa", "ab", cloud)
     for one in ("", "standard", "raw-container", "gpu", "kpa", "spread", "s3-outside", "ab"):
         yield (one,) if one else ()
 
@@ -117,6 +122,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield title(one), one["spec"]
         elif one["kind"] == "InferenceService" and "containers" in one["spec"]["predictor"]:
             yield title(one), one["spec"]["predictor"]
+        elif one["kind"] == "CronJob":
+            yield title(one), one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         elif "template" in one.get("spec", ()):
             yield title(one), one["spec"]["template"]["spec"]
 

@@ -41,8 +41,9 @@ def unprivileged(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {field}"
         for volume in spec.get("volumes", ()):
             bounded = "sizeLimit" in volume.get("emptyDir", ())
-            if volume.keys() - {"name"} not in ({"emptyDir"}, {"configMap"}):
-                yield f"{where}: volume {volume['name']} is neither scratch space nor a config map"
+            kinds = ({"emptyDir"}, {"configMap"}, {"persistentVolumeClaim"})
+            if volume.keys() - {"name"} not in kinds:
+                yield f"{where}: volume {volume['name']} is none of scratch, config map and claim"
             elif "emptyDir" in volume and not bounded:
                 yield f"{where}: volume {volume['name']} has no limit"
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 MARIADB = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 NO_MARIADB = "MariaDB is not installed"
+
+# In .venv where scripts/helm.sh has put it.
+HELM = shutil.which("helm") or shutil.which("helm", path=str(Path(sys.executable).parent))
+NO_HELM = "Helm is not installed"

