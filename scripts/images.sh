@@ -129,8 +129,9 @@ sizes() {
         du -sm "$root" | awk -v name="$name" '{printf "\n%-28s %6d MB\n", name, $1}'
         {
             du -sm "$root/usr" | sed "s#$root/##; s#usr#the base#"
-            du -sm "$root"/opt/venv/lib/python3.*/site-packages/* "$root"/app/* 2>/dev/null | sed "s#$root/.*/##"
-        } | sort -rn | head -n 9 | awk '{printf "  %-26s %6d MB\n", $2 " " $3, $1}'
+            find "$root"/opt/venv/lib/python3.*/site-packages "$root/app" -mindepth 1 -maxdepth 1 \
+                -exec du -sm {} + 2>/dev/null | sed "s#$root/.*/##"
+        } | sort -rn | sed -n 1,9p | awk '{printf "  %-26s %6d MB\n", $2 " " $3, $1}'
         store rm "$container" >/dev/null
     done
 }

@@ -8,7 +8,7 @@ packages=$(echo "$1"/lib/python3.*/site-packages)
 # An image is replaced, never added to.
 "$1/bin/python" -m pip uninstall --quiet --yes pip
 # Headers, static libraries and a compiler of protocol buffers, for building against torch and others.
-rm -rf "$packages"/torch/include "$packages"/torch/bin "$packages"/torch/share "$packages"/torch/test \
+rm -rf "$packages"/torch/include "$packages"/torch/bin/protoc* "$packages"/torch/share "$packages"/torch/test \
     "$packages"/pyarrow/include "$packages"/pyarrow/src "$packages"/openvino/include
 find "$packages" -name '*.a' -delete
 # Tests of these are never imported by them; of others (numpy.testing, torch.testing) some are.
