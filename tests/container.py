@@ -22,15 +22,20 @@ BUILT = ROOT / "build" / "images"
 BASE = "localhost/gliner-kserve-base:bookworm"
 
 # $1 is the image's root, $2 a folder of ours that it sees as /tmp/shared, $3 whether it has a
-# network of its own; the rest is what runs in it.
+# network of its own, $4 a model for /mnt/models or nothing; the rest is what runs in it.
 _ENTER = """
 set -eu
-root=$1 shared=$2 alone=$3
-shift 3
+root=$1 shared=$2 alone=$3 model=$4
+shift 4
 mount --bind "$root" "$root"
 mount -t tmpfs -o mode=1777,size=1g tmpfs "$root/tmp"
 mkdir "$root/tmp/shared"
 mount --bind "$shared" "$root/tmp/shared"
+if [ "$model" ]; then
+    mount -t tmpfs tmpfs "$root/mnt"
+    mkdir "$root/mnt/models"
+    mount --bind "$model" "$root/mnt/models"
+fi
 mount --rbind /proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
@@ -86,6 +91,7 @@ class Image:
         *,
         env: Mapping[str, str] | None = None,
         alone: bool = False,
+        model: Path | None = None,
     ) -> list[str]:
         """What runs a command in the image.
 
@@ -93,12 +99,14 @@ class Image:
             arguments: the command; the image's entry point is not put before it.
             env: variables on top of the image's own.
             alone: with a network of its own, so that ports are free.
+            model: a bundle that it sees as /mnt/models, where KServe puts one.
         """
         variables = [*self.config["Env"], *(f"{key}={value}" for key, value in (env or {}).items())]
         folder = self.config["WorkingDir"] or "/"
         return [
             *("unshare", "--mount", *(["--net"] if alone else [])),
-            *("sh", "-c", _ENTER, "sh", str(self.root), str(self.shared), "1" if alone else "0"),
+            *("sh", "-c", _ENTER, "sh", str(self.root), str(self.shared)),
+            *("1" if alone else "0", str(model or "")),
             *self._unprivileged(),
             *("--pdeathsig", "TERM", "env", "-i", "-C", folder, *variables, *arguments),
         ]
