@@ -104,6 +104,19 @@ def test_packages_are_those_of_the_lock(image: Images, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_bytecode_of_what_a_start_imports(image: Images, name: str) -> None:
+    """A read-only root cannot keep it, so it is there; that of all other modules is not."""
+    root = image(name).root
+    [packages] = root.glob("opt/venv/lib/python3.*/site-packages")
+    started = packages / "mlflow" / "server" if name == "mlflow" else root / "app" / name
+    sources = [file for file in packages.rglob("*.py") if file.name != "__init__.py"]
+    compiled = [file for file in packages.rglob("*.pyc") if not file.name.startswith("__init__")]
+
+    assert (started / "__pycache__" / "__init__.cpython-311.pyc").is_file()
+    assert 0 < len(compiled) < len(sources) / 2
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_labels(image: Images, name: str) -> None:
     """The image says what it is and what it was built from."""
     labels = image(name).config["Labels"]

@@ -32,7 +32,7 @@ def kserve() -> dict[str, Any]:
 
 
 def bundle_for(engine: str, folder: Path) -> Path:
-    """The embedded model as a folder that asks for an engine; OpenVINO's is converted at the start."""
+    """The embedded model in a folder that asks for an engine; OpenVINO converts it at the start."""
     shutil.copytree(embedded.path(), folder)
     manifest = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps({**manifest, "engine": engine}))
@@ -44,7 +44,7 @@ def bundle_for(engine: str, folder: Path) -> Path:
 def test_serves_unprivileged_on_a_read_only_root(
     image: Callable[[str], Image], kserve: dict[str, Any], tmp_path: Path, engine: str
 ) -> None:
-    """With the manifest's command it becomes ready and finds entities, with and without a bundle."""
+    """With the manifest's command it becomes ready and finds entities, with a bundle or without."""
     one = image("predictor")
     port = free_port()
     arguments = [

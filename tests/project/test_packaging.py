@@ -193,7 +193,10 @@ def test_ci_runs_make_test_with_nothing_skipped() -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh", "scripts/system.sh"],
+    [
+        *(".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh"),
+        *("scripts/system.sh", "scripts/images.sh", "scripts/slim.sh"),
+    ],
 )
 def test_scripts_can_be_run(file: str) -> None:
     """Scripts keep their executable bit and are valid shell."""
