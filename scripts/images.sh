@@ -53,8 +53,9 @@ make_base() {
     if store images --quiet "$own_base" >/dev/null 2>&1; then return; fi
     echo "Making a base of Debian bookworm, about 1 minute …"
     local mirror folder=$here/base container
-    mirror=$(sed -nE 's#^(URIs: *|deb (\[[^]]*\] )?)(https?://[^ ]+).*#\3#p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1)
+    # Either of the two files may be missing.
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null |
+        sed -nE 's#^(URIs: *|deb (\[[^]]*\] )?)(https?://[^ ]+).*#\3#p' | sed -n 1p) || true
     rm -rf "$folder"
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv \
         bookworm "$folder" ${mirror:+"$mirror"} >"$here/base.log" 2>&1 ||
@@ -63,7 +64,7 @@ make_base() {
     rm -rf "$folder"/var/cache/apt/* "$folder"/var/lib/apt/lists/* "$folder"/var/log/* \
         "$folder"/usr/share/{doc,locale,man}/* "$folder"/etc/apt/sources.list
     container=$(store from scratch)
-    # No `add`: it takes a folder's content file by file, and setuid bits with it, only from a tar.
+    # A tar keeps owners and modes as they are.
     tar -C "$folder" --numeric-owner -cf "$here/base.tar" .
     store add --quiet "$container" "$here/base.tar" / >/dev/null
     store commit --quiet --format docker --rm "$container" "$own_base" >/dev/null
@@ -105,7 +106,7 @@ build() {
     mapfile -t mounts < <(pip_mounts)
     for name in "$@"; do
         started=$SECONDS
-        echo "Building $name, about 5 minutes; its log is build/images/$name.log …"
+        echo "Building $name, about 2 minutes; its log is build/images/$name.log …"
         store build --isolation chroot --network host --format docker --pull-never \
             "${mounts[@]}" --build-arg "BASE=${BASE:-$own_base}" --build-arg "TORCH=${TORCH-cpu}" \
             --build-arg "TORCH_INDEX=${TORCH_INDEX:-}" \
@@ -129,8 +130,9 @@ sizes() {
         du -sm "$root" | awk -v name="$name" '{printf "\n%-28s %6d MB\n", name, $1}'
         {
             du -sm "$root/usr" | sed "s#$root/##; s#usr#the base#"
-            find "$root"/opt/venv/lib/python3.*/site-packages "$root/app" -mindepth 1 -maxdepth 1 \
-                -exec du -sm {} + 2>/dev/null | sed "s#$root/.*/##"
+            # MLflow's image has no code of ours.
+            { find "$root"/opt/venv/lib/python3.*/site-packages "$root/app" -mindepth 1 -maxdepth 1 \
+                -exec du -sm {} + 2>/dev/null || true; } | sed "s#$root/.*/##"
         } | sort -rn | sed -n 1,9p | awk '{printf "  %-26s %6d MB\n", $2 " " $3, $1}'
         store rm "$container" >/dev/null
     done
@@ -145,6 +147,10 @@ build)
     sizes "$@"
     ;;
 sizes) sizes "$@" ;;
-clean) rm -rf "$here" ;;
+clean)
+    # What a run that was cut off has left mounted would keep its folder.
+    awk -v here="$here/" 'index($2, here) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount --lazy
+    rm -rf "$here"
+    ;;
 *) fail "scripts/images.sh build|sizes|clean [predictor pipeline mlflow]" ;;
 esac
