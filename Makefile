@@ -21,7 +21,7 @@ offline := HF_HUB_OFFLINE=1
 demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench manifests secrets format lint types unit lock clean
+.PHONY: help demo test check bench images manifests secrets format lint types unit lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,12 @@ bench: ## This beside other ways to serve GLiNER, ¾ hour; QUICK=1 in 5 minutes,
 	@scripts/venv.sh bench-fast-gliner
 	@$(offline) .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(DATA),--data '$(DATA)') $(BENCH)
 
+images: ## Build the container images, start each and check it, 15 minutes; needs root on Debian
+	@scripts/venv.sh dev
+	@scripts/system.sh buildah debootstrap mariadb-server
+	@scripts/images.sh build
+	@IMAGES=1 $(offline) $(python) -m pytest -q tests/images $(PYTEST)
+
 manifests: ## Build every combination of manifests and check it; part of make test
 	@scripts/venv.sh dev
 	@scripts/helm.sh
@@ -76,5 +82,6 @@ lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pi
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove .venv, caches and build leftovers
+	@[ ! -d build/images ] || scripts/images.sh clean
 	@rm -rf .venv .venv-bench .venv-fast-gliner .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find predictor tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,3 +42,24 @@ for part in predictor pipeline demo bench; do
     resolve "$part" --constraint requirements/dev.lock
 done
 resolve bench-fast-gliner "$@"
+
+# hashed NAME INPUT [uv option…]: requirements/images/NAME.lock, what an image of Python 3.11 takes,
+# with the hash of every file. torch has builds of the same version, so the Dockerfiles choose one.
+hashed() {
+    local lock=requirements/images/$1.lock
+    "$tool/bin/uv" pip compile "$2" --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-package gliner-kserve --no-emit-package torch --no-annotate --no-header \
+        --output-file "$scratch/$1.image" "${@:3}"
+    {
+        echo "# Written by \`make lock\` from $2; do not edit."
+        grep -v '^#' "$scratch/$1.image"
+    } >"$lock"
+    echo "$lock: $(grep -c == "$lock") packages"
+}
+
+mkdir -p requirements/images
+for part in predictor pipeline; do
+    hashed "$part" "requirements/$part.lock" --no-deps
+done
+hashed mlflow pyproject.toml --extra mlflow --constraint requirements/dev.lock
+grep -o '^torch==[^ ]*' requirements/predictor.lock >requirements/images/torch.lock

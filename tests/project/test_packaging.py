@@ -194,11 +194,8 @@ def test_ci_runs_make_test_with_nothing_skipped() -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        ".ci/run",
-        "scripts/venv.sh",
-        "scripts/python.sh",
-        "scripts/lock.sh",
-        "scripts/system.sh",
+        *(".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh"),
+        *("scripts/system.sh", "scripts/images.sh", "scripts/slim.sh"),
         "scripts/helm.sh",
     ],
 )
