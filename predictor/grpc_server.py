@@ -75,7 +75,7 @@ class Edge(AsyncServerInterceptor):
         finally:
             log_request(opened, status, metrics.count_request(opened, status))
         # Last, as an answer is: whoever has the error finds it counted and logged already.
-        await context.abort(grpc.StatusCode[ours.grpc], str(ours))
+        return await context.abort(grpc.StatusCode[ours.grpc], str(ours))
 
 
 def _answered_by(opened: RequestContext) -> tuple[tuple[str, str], ...]:
