@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,15 @@ def test_base_is_an_argument_with_a_place_for_its_digest(name: str) -> None:
     for stage in built:
         [base] = rest(stage, "FROM")
         assert base.split(" ")[0] == "${BASE}${DIGEST:+@${DIGEST}}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_linter_finds_nothing(name: str) -> None:
+    """hadolint knows Dockerfiles, and shellcheck in it the commands."""
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([linter, ROOT / name / "Dockerfile"], capture_output=True, text=True)
+
+    assert (done.stdout + done.stderr, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
