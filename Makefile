@@ -63,7 +63,7 @@ bench: ## This beside other ways to serve GLiNER, ¾ hour; QUICK=1 in 5 minutes,
 	@scripts/venv.sh bench-fast-gliner
 	@$(offline) .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(DATA),--data '$(DATA)') $(BENCH)
 
-images: ## Build the container images, start each and check it, 15 minutes; needs root on Debian
+images: ## Build the container images, start each and check it, 10 minutes; needs root on Debian
 	@scripts/venv.sh dev
 	@scripts/system.sh buildah debootstrap mariadb-server
 	@scripts/images.sh build

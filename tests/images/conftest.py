@@ -1,8 +1,8 @@
 """Built images for tests.
 
-What starts an image needs it built, which takes root and a quarter of an hour; `make test` has
-neither. So these tests belong to `make images`, which says so by IMAGES=1. They are left out and
-not skipped elsewhere: CI takes a skip for a hole.
+What starts an image needs it built, which takes root and ten minutes; `make test` has neither. So
+these tests belong to `make images`, which says so by IMAGES=1. They are left out and not skipped
+elsewhere: CI takes a skip for a hole.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def test_steps_run(image: Callable[[str], Image], mlflow_server: Process) -> Non
     assert (data / "dataset.json").is_file()
     assert (candidate / "model.safetensors").stat().st_size > 1_000_000
     measured = json.loads((report / "evaluation.json").read_text())
-    assert measured["subject"]["id"] == "gliner-kserve-embedded"
+    assert measured["candidate"]["subject"]["id"] == "gliner-kserve-embedded"
 
 
 def test_entry_point_is_the_command_line(image: Callable[[str], Image]) -> None:
