@@ -13,3 +13,6 @@ NO_MARIADB = "MariaDB is not installed"
 # In .venv where scripts/helm.sh has put it.
 HELM = shutil.which("helm") or shutil.which("helm", path=str(Path(sys.executable).parent))
 NO_HELM = "Helm is not installed"
+
+PROMTOOL = shutil.which("promtool")
+NO_PROMTOOL = "promtool, which comes with Prometheus, is not installed"
