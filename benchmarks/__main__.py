@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from pipeline.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "bench"
+SO_FAR = CACHE / "so-far.json"
 DOCS = ROOT / "docs" / "benchmarks"
 """What a whole run writes, with the tables of the README."""
 
@@ -41,6 +43,7 @@ def main() -> None:
         found.closed += side.closed
         found.failed += side.failed
         found.accuracy += side.accuracy
+        _keep(found)
     ours, peer = found.ours, found.best_peer
     found.lone.append(experiments.lone(ours, shape, plan, logs))
     flask = next(one for one in SYSTEMS if one.name == FLASK)
@@ -50,6 +53,7 @@ def main() -> None:
         found.open += experiments.open_loop(system, shape, capacity, plan, logs)
         if plan.words or plan.labels:
             found.costs += experiments.costs(system, shape, plan, logs)
+        _keep(found)
     report.show(found, Console())
     shown = not given.quick and given.out is None
     _write(found, DOCS if shown else given.out or CACHE / "results")
@@ -68,6 +72,11 @@ def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, o
     row: dict[str, object] = json.loads(ran.stdout)
     say(f"this machine could do {row['texts_per_second']:.0f} texts a second in {precision}")
     return row
+
+
+def _keep(found: Results) -> None:
+    """Write down the raw figures so far: a run that is cut short has not been for nothing."""
+    SO_FAR.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
 
 
 def _write(found: Results, out: Path) -> None:

@@ -28,7 +28,7 @@ from pipeline.progress import say
 
 Row = dict[str, Any]
 _SENTENCES, _EACH = 2000, 64
-_SLOW_TEXTS = 3
+_SLOW_TEXTS = 1
 """Texts that one caller asks about at least, however long they take."""
 
 
@@ -122,9 +122,8 @@ def open_loop(system: System, model: Model, capacity: float, plan: Plan, logs: P
         load.closed(system, server.url, asked, callers=16, seconds=1, warm_up=plan.warm_up)
         for share in plan.shares:
             rate = share * capacity
-            found = load.opened(
-                system, server.url, asked, rate=rate, seconds=plan.open_seconds, seed=5
-            )
+            seconds = plan.open_seconds if share <= 1 else plan.over_seconds
+            found = load.opened(system, server.url, asked, rate=rate, seconds=seconds, seed=5)
             say(
                 f"{model.name}, {system.title} {system.precision}, {share:.0%} of capacity "
                 f"({rate:.1f} a second): {found.rate:.1f} answered a second, "

@@ -20,6 +20,7 @@ class Plan:
         more_callers: other numbers, once each.
         shares: arrivals as parts of a system's capacity.
         open_seconds: how long each of these is measured.
+        over_seconds: the same above capacity: longer than a queue takes to fill.
         words: lengths of texts.
         labels: numbers of labels.
         each_seconds: how long one caller asks about each of these.
@@ -33,8 +34,9 @@ class Plan:
     warm_up: float = 3.0
     callers: int = 16
     more_callers: tuple[int, ...] = (1, 4, 64)
-    shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5)
-    open_seconds: float = 12.0
+    shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.85, 1.0, 1.5)
+    open_seconds: float = 15.0
+    over_seconds: float = 50.0
     words: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
     labels: tuple[int, ...] = (1, 5, 10, 25, 50, 100)
     each_seconds: float = 3.0
@@ -50,6 +52,7 @@ QUICK = Plan(
     more_callers=(),
     shares=(0.7, 1.5),
     open_seconds=8.0,
+    over_seconds=50.0,
     words=(),
     labels=(),
     texts=60,

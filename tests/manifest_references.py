@@ -11,15 +11,21 @@ from manifest_policies import Rule
 GIVEN = {
     ("Secret", "gliner-tls"): "the host's certificate, by cert-manager or by hand",
     ("Secret", "gliner-s3-read"): "sa/credentials or sa/components/external-secrets",
+    ("ServiceAccount", "pipeline-runner"): "Kubeflow Pipelines, in its own namespace",
     ("Service", "knative-local-gateway.istio-system.svc.cluster.local"): "Knative with Istio",
     ("Deployment", "ingressgateway"): "Istio",
     ("Deployment", "kserve-ingress-gateway"): "KServe with Istio as its gateway",
 }
 """What a build may name though it is not in it, and who brings it."""
 
+_OF_RUNS = ("ConfigMap gliner-pipeline", "kubeflow")
+"""What goes where runs are, with Kubeflow Pipelines by itself."""
+
 _POD = "serving.kserve.io/inferenceservice"
 _GRAPH = "serving.kserve.io/inferencegraph"
 _GATEWAYS = {"istio-system", "kserve"}
+_ELSEWHERE = {"pipeline-runner": "kubeflow"}
+"""Accounts that others made, and the namespace of each."""
 _UNITS = {"m": Decimal("0.001"), "Mi": Decimal(2**20), "Gi": Decimal(2**30)}
 
 
@@ -47,17 +53,20 @@ def accounts_and_runtimes(objects: list[Object]) -> Iterator[str]:
         yield from _missing(objects, one, one["roleRef"]["kind"], one["roleRef"]["name"])
         for subject in one["subjects"]:
             yield from _missing(objects, one, subject["kind"], subject["name"])
-            if subject.get("namespace") != one["metadata"].get("namespace"):
+            home = one["metadata"].get("namespace")
+            if subject.get("namespace") != _ELSEWHERE.get(subject["name"], home):
                 yield f"{title(one)}: the account is in another namespace"
 
 
 def at_home(objects: list[Object]) -> Iterator[str]:
-    """All is in the namespace that the build makes, but for what belongs to a gateway."""
+    """All is in the namespace that the build makes, but for what belongs to a gateway or to runs."""
     [home] = [one["metadata"]["name"] for one in of(objects, "Namespace")]
     found = {
         one["metadata"].get("namespace")
         for one in objects
-        if one["kind"] != "Namespace" and one["metadata"].get("namespace") not in _GATEWAYS
+        if one["kind"] != "Namespace"
+        and one["metadata"].get("namespace") not in _GATEWAYS
+        and (title(one), one["metadata"].get("namespace")) != _OF_RUNS
     }
     # A combination alone says none: whoever applies it does.
     if found not in ({home}, {None}):

@@ -16,6 +16,8 @@ _CLIENTS = {
     "_core": ("", None),
 }
 """Attributes of `Cluster` that call the API: the group, and the resource where it is one."""
+OURS, HELPERS = "gliner-pipeline", "gliner-pipeline-runs"
+"""The role for what our code calls, and the one for what Kubeflow's does in the same pods."""
 _VERBS = {"read": "get", "get": "get", "replace": "update"}
 _RESOURCES = {"pod": "pods", "service": "services", "lease": "leases"}
 _STANDARD_ONLY = {("", "services")}
@@ -39,11 +41,11 @@ def called() -> dict[tuple[str, str], set[str]]:
     return dict(found)
 
 
-def allowed(name: str) -> dict[tuple[str, str], set[str]]:
-    """The same, from the roles of a build."""
+def allowed(name: str, *titles: str) -> dict[tuple[str, str], set[str]]:
+    """The same, from the roles of a build that have these names."""
     found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for role in kustomized.of(kustomized.build(name), "Role", "ClusterRole"):
-        for rule in role["rules"]:
+        for rule in role["rules"] if role["metadata"]["name"] in titles else ():
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:
                     found[group, resource] |= set(rule["verbs"])
@@ -61,7 +63,7 @@ def test_the_code_is_read() -> None:
 
 def test_the_role_is_the_calls_in_standard_mode() -> None:
     """No right too many, none too few."""
-    assert allowed("+standard") == called()
+    assert allowed("+standard", OURS) == called()
 
 
 @pytest.mark.parametrize("name", [*kustomized.ENVIRONMENTS, "+"])
@@ -69,7 +71,35 @@ def test_the_role_is_the_calls_in_knative_mode(name: str) -> None:
     """The same without what only Standard mode asks for."""
     wanted = {what: verbs for what, verbs in called().items() if what not in _STANDARD_ONLY}
 
-    assert allowed(name) == wanted
+    assert allowed(name, OURS) == wanted
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "production", "+istio+pipeline+spread+kpa+aws"])
+def test_kubeflows_helpers_have_what_they_call(name: str) -> None:
+    """Each right names the one object it is for, where the API lets it."""
+    assert allowed(name, HELPERS) == {
+        ("", "configmaps"): {"get"},
+        ("", "secrets"): {"get"},
+        ("", "pods"): {"get"},
+        ("argoproj.io", "workflowtaskresults"): {"create", "patch"},
+    }
+    [role] = [
+        one
+        for one in kustomized.of(kustomized.build(name), "Role")
+        if one["metadata"]["name"] == HELPERS
+    ]
+    named = {one["resources"][0]: one.get("resourceNames") for one in role["rules"]}
+    assert named["secrets"] == ["mlpipeline-minio-artifact"]
+    assert named["configmaps"] == ["kfp-launcher"]
+
+
+@pytest.mark.parametrize("name", kustomized.names())
+def test_there_is_no_other_role(name: str) -> None:
+    """Each of them is compared above; helpers' rights come with runs, and only where they are."""
+    roles = {one["metadata"]["name"] for one in kustomized.of(kustomized.build(name), "Role")}
+    runs_here = "pipeline" in name.split("+") or name in ("dev", "staging", "production")
+
+    assert roles == {OURS, *([HELPERS] if runs_here and "kubeflow-alone" not in name else [])}
 
 
 def test_nothing_else_calls_kubernetes() -> None:
@@ -95,6 +125,7 @@ def test_rights_end_at_the_namespace(name: str) -> None:
         for one in kustomized.of(objects, "ServiceAccount")
         if one["metadata"]["name"] == "gliner"
     ]
+    alone = name == "local" or "kubeflow-alone" in name
     bound = {
         subject["name"]
         for one in kustomized.of(objects, "RoleBinding")
@@ -102,6 +133,6 @@ def test_rights_end_at_the_namespace(name: str) -> None:
     }
 
     assert not kustomized.of(objects, "ClusterRole", "ClusterRoleBinding")
-    assert "*" not in str(allowed(name))
-    assert bound == {"gliner-pipeline"}
+    assert "*" not in str(allowed(name, OURS, HELPERS))
+    assert bound == {"pipeline-runner" if alone else "gliner-pipeline"}
     assert account["automountServiceAccountToken"] is False

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Looks for holes: known ones in locked packages, secrets in files, mistakes in workflows.
+#
+#   scripts/scan.sh [packages secrets workflows]      all three
+#
+# `packages` asks PyPI and takes a minute; the others need no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+
+packages() {
+    local lock failed=0
+    for lock in requirements/images/*.lock; do
+        echo "Known holes in $lock …"
+        # The lock is complete and every line has its hash, so there is nothing to resolve.
+        $python -m pip_audit --requirement "$lock" --disable-pip --no-deps --progress-spinner off || failed=1
+    done
+    return $failed
+}
+
+# What looks like a secret and is none is marked in its line: `pragma: allowlist secret`.
+secrets() {
+    git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
+}
+
+workflows() {
+    .venv/bin/zizmor --offline --quiet .github
+}
+
+[ $# -gt 0 ] || set -- packages secrets workflows
+for one in "$@"; do
+    case $one in
+    packages | secrets | workflows) "$one" ;;
+    *)
+        echo "$one is none of packages, secrets, workflows" >&2
+        exit 2
+        ;;
+    esac
+done
