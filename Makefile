@@ -21,7 +21,7 @@ offline := HF_HUB_OFFLINE=1
 demo_env := $(if $(filter embedded,$(MODEL)),$(offline))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench images manifests secrets format lint types unit lock clean
+.PHONY: help demo test check bench images manifests secrets scan format lint types unit lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,10 @@ manifests: ## Build every combination of manifests and check it; part of make te
 secrets: ## Draw the cluster's credentials into files that git ignores
 	@sa/credentials/generate.sh
 	@mlflow/credentials/generate.sh
+
+scan: ## Known holes in packages, secrets in files, mistakes in workflows; asks PyPI
+	@scripts/venv.sh dev
+	@scripts/scan.sh
 
 lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pin
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import experiments, machine, medium, models, plots, report
+from benchmarks import experiments, machine, medium, models, plots, report, sizing
 from benchmarks.models import Model
 from benchmarks.plan import FULL, QUICK
 from benchmarks.results import Results
@@ -59,6 +59,7 @@ def main() -> None:
     _write(found, DOCS if shown else given.out or CACHE / "results")
     if shown:
         report.replace(ROOT / "README.md", report.markdown(found))
+        report.replace(ROOT / "docs" / "scale.md", sizing.markdown(found.json()))
 
 
 def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, object]:

@@ -48,7 +48,8 @@ def choose_precision(asked: str, device: str, manifest: str) -> str:
         StartupError: the device cannot compute in it.
     """
     if asked == "auto":
-        asked = manifest
+        # A model in int8 is made for the CPU; elsewhere its own weights are.
+        asked = "auto" if manifest == "int8" and device != "cpu" else manifest
     if not device.startswith("cuda"):
         if asked == "fp16" and device == "cpu":
             raise StartupError("GLINER_PRECISION=fp16 needs a GPU; on a CPU use fp32 or bf16")

@@ -17,7 +17,7 @@ from pipeline.data import folders
 from pipeline.measuring import measure, trials
 from pipeline.measuring.trials import EngineRow
 from pipeline.registry import faults
-from predictor import bundle, engines
+from predictor import bundle
 
 TOLERANCE = 0.005
 """Most F1 that a chosen engine may lose, where nobody says."""
@@ -47,8 +47,9 @@ def choose(
     """
     files = dataset.read(data)
     labels = sorted({label for file in files for label in file.labels})
+    texts = measure.texts(files)
     with tempfile.TemporaryDirectory(prefix="gliner-optimise-") as work:
-        rows = trials.run(candidate, measure.texts(files), labels, Path(work), tolerance=tolerance)
+        rows = trials.run(candidate, texts, labels, Path(work), tolerance=tolerance)
     chosen = next(row for row in rows if row.chosen)
     found = bundle.locate(str(candidate))
     manifest = replace(
@@ -62,7 +63,7 @@ def choose(
         (part / "bundle.json").write_text(
             json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
-        engines.prepare(bundle.locate(str(part)))
+        trials.prepare(part, texts)
     return rows
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.errors import DataError, PipelineError
 from pipeline.evaluation import Latency, Subject
 from pipeline.progress import say
 from pipeline.scoring import THRESHOLD, Found, Tally
+from predictor.engines import Window
 from predictor.errors import InvalidRequest, StartupError
 from predictor.extraction import Extraction, Extractor, Label, Query
 
@@ -21,6 +23,8 @@ LOWEST = 0.05
 """The threshold that models are read at: scores at every higher one follow from it."""
 TIMED = 200
 """Most texts that latency is measured on."""
+CALIBRATED = 128
+"""Most texts that the activations of a model in int8 are measured on."""
 _WARM_UP = 5
 _AT_ONCE = 64
 _MOST_CANDIDATES = 10_000_000
@@ -84,11 +88,12 @@ def texts(files: Sequence[File]) -> list[Text]:
     ]
 
 
-def load(folder: Path, precision: str = "") -> Extractor:
+def load(folder: Path, precision: str = "", engine: str = "") -> Extractor:
     """A bundle's model, with the settings (`GLINER_*`) that a predictor here would take.
 
     Args:
         precision: other than what the bundle and the settings say.
+        engine: other than the bundle's.
 
     Raises:
         PipelineError: the folder holds no model that can be served here.
@@ -101,21 +106,37 @@ def load(folder: Path, precision: str = "") -> Extractor:
     serving = Settings()
     try:
         found = bundle.locate(str(folder))
+        if engine:
+            found = replace(found, manifest=replace(found.manifest, engine=engine))
         device = hardware.choose_device(serving.device, found.manifest.engine)
         asked = precision or serving.precision
         chosen = hardware.choose_precision(asked, device, found.manifest.precision)
         torch.set_num_threads(hardware.choose_threads(serving.threads))
-        engine = engines.load(found, device, chosen, serving.threads)
+        loaded = engines.load(found, device, chosen, serving.threads)
     except StartupError as error:
         raise PipelineError(f"the model cannot be loaded: {error}") from error
     return Extractor(
-        engine,
+        loaded,
         window_words=serving.window_words,
         window_overlap=serving.window_overlap,
         batch_size=serving.batch_size,
         batch_positions=serving.batch_positions,
         max_candidates=_MOST_CANDIDATES,
     )
+
+
+def windows(folder: Path, asked: Sequence[Text], most: int = CALIBRATED) -> list[Window]:
+    """Texts as a bundle's model reads them, spread evenly over the data.
+
+    Raises:
+        DataError: the model cannot be asked for the labels of a file; names file and line.
+        PipelineError: the folder holds no model that can be served here.
+    """
+    extractor = load(folder, "fp32", engine="torch")
+    chosen = [asked[index] for index in _spread(len(asked), most)]
+    with _named(chosen):
+        found = list(extractor.read([one.query(THRESHOLD) for one in chosen]))
+    return [row.window for one in found for row in one.rows][:most]
 
 
 def read(extractor: Extractor, asked: Sequence[Text], name: str) -> list[tuple[Found, ...]]:
@@ -171,8 +192,15 @@ def latency(extractors: Sequence[Extractor], asked: Sequence[Text]) -> list[Late
 def _extract(
     extractor: Extractor, asked: Sequence[Text], threshold: float = LOWEST
 ) -> list[Extraction]:
-    try:
+    with _named(asked):
         return extractor.extract([one.query(threshold) for one in asked])
+
+
+@contextmanager
+def _named(asked: Sequence[Text]) -> Iterator[None]:
+    """Say of which text it is that it cannot be asked about."""
+    try:
+        yield
     except InvalidRequest as error:
         place = asked[error.instance or 0].place
         raise DataError(f"{place}: the model cannot be asked this: {error.reason}") from error

@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation import Value
 from pipeline.measuring import measure
 from pipeline.measuring.measure import Text
-from predictor import bundle, golden
+from predictor import bundle, engines, golden
 from predictor.engines import PRECISIONS
 from predictor.errors import BundleError
 from predictor.extraction import Extractor
@@ -76,7 +76,7 @@ def run(
     work: Path,
     *,
     tolerance: float,
-    engines: Sequence[tuple[str, str]] | None = None,
+    tried: Sequence[tuple[str, str]] | None = None,
 ) -> list[EngineRow]:
     """Try engines on labelled texts and choose one. The reference comes first.
 
@@ -84,12 +84,12 @@ def run(
         folder: a bundle.
         work: an empty folder.
         tolerance: most F1 that the chosen one may lose.
-        engines: which, as engine and precision; None tries all there are.
+        tried: which, as engine and precision; None tries all there are.
 
     Raises:
         PipelineError: the reference itself cannot be loaded.
     """
-    wanted = engines or [(name, one) for name, found in PRECISIONS.items() for one in found]
+    wanted = tried or [(name, one) for name, found in PRECISIONS.items() for one in found]
     # The first load imports the libraries, whose time and memory are no engine's.
     measure.load(_variant(folder, *REFERENCE, work / "first"), REFERENCE[1])
     rows, trials = [], []
@@ -145,8 +145,11 @@ def choose(rows: Sequence[EngineRow], tolerance: float) -> list[EngineRow]:
 
 def _try(folder: Path, name: str, precision: str, texts: Sequence[Text], work: Path) -> Trial:
     """Load a model with an engine and read all texts."""
+    variant = _variant(folder, name, precision, work)
+    if precision == "int8":
+        prepare(variant, texts)
     before, started = _resident_mb(), time.perf_counter()
-    extractor = measure.load(_variant(folder, name, precision, work), precision)
+    extractor = measure.load(variant, precision)
     seconds = time.perf_counter() - started
     found = measure.read(extractor, texts, f"{name} {precision}")
     row = EngineRow(
@@ -159,13 +162,34 @@ def _try(folder: Path, name: str, precision: str, texts: Sequence[Text], work: P
     return Trial(row, extractor, [scoring.given(one) for one in found])
 
 
+def prepare(folder: Path, texts: Sequence[Text]) -> None:
+    """Write into a bundle what its engine starts fastest from.
+
+    Args:
+        texts: for int8, what activations are measured on. It takes some of them; that they are
+            those which the result is judged by as well matters little, since no answer is looked
+            at.
+
+    Raises:
+        PipelineError: the engine cannot run this model.
+    """
+    try:
+        found = bundle.locate(str(folder))
+        int8 = found.manifest.precision == "int8"
+        engines.prepare(found, measure.windows(folder, texts) if int8 else ())
+    except BundleError as error:
+        raise PipelineError(f"the model cannot be prepared: {error}") from error
+
+
 def _variant(folder: Path, name: str, precision: str, work: Path) -> Path:
     """The same bundle, asking for another engine."""
     found = bundle.locate(str(folder))
     variant = work / f"{name}-{precision}"
     variant.mkdir(parents=True)
+    # Its own form is written there, and must not go through a link into the bundle.
+    own = {"bundle.json", *(["openvino.xml", "openvino.bin"] if precision == "int8" else [])}
     for file in found.folder.resolve().iterdir():
-        if file.name != "bundle.json":
+        if file.name not in own:
             (variant / file.name).symlink_to(file)
     manifest = replace(found.manifest, engine=name, precision=precision)
     (variant / "bundle.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")

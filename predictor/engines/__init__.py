@@ -15,7 +15,7 @@ from predictor.hardware import choose_threads
 if TYPE_CHECKING:
     from predictor.bundle import Bundle
 
-PRECISIONS = {"torch": ("fp32", "bf16", "fp16"), "openvino": ("fp32", "bf16")}
+PRECISIONS = {"torch": ("fp32", "bf16", "fp16"), "openvino": ("fp32", "bf16", "int8")}
 """The engines there are, and what each computes in."""
 
 
@@ -95,8 +95,11 @@ class Engine(Protocol):
         ...
 
 
-def prepare(found: Bundle) -> None:
+def prepare(found: Bundle, windows: Sequence[Window] = ()) -> None:
     """Write into a bundle what its engine starts fastest from; torch needs nothing.
+
+    Args:
+        windows: for int8, texts as the model will read them, to measure its activations on.
 
     Raises:
         BundleError: the engine cannot run this model.
@@ -104,7 +107,7 @@ def prepare(found: Bundle) -> None:
     if found.manifest.engine == "openvino":
         from predictor.engines import openvino
 
-        openvino.export(found, found.folder, half=found.manifest.precision != "fp32")
+        openvino.export(found, found.folder, found.manifest.precision, windows)
 
 
 def bring(found: Bundle) -> None:

@@ -14,7 +14,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -44,7 +44,8 @@ _FACTS = ["gliner_kserve"]
 _STEP = 8
 """Sizes are padded to multiples of this: kernels are made for each shape that comes, and a few
 positions of padding cost less than another shape."""
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+"""What is not in int8 is in the best that the CPU has."""
 _WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")
 
 _log = logging.getLogger(logs.OURS)
@@ -59,6 +60,7 @@ class Facts:
         limits: of one forward pass.
         layout: of its input.
         splitter: GLiNER's name for what splits texts into words.
+        int8: whether its linear layers are.
         form: of its inputs.
     """
 
@@ -66,6 +68,7 @@ class Facts:
     limits: Limits
     layout: Layout
     splitter: str
+    int8: bool = False
     form: int = FORM
 
     @classmethod
@@ -78,6 +81,7 @@ class Facts:
             limits=Limits(**raw["limits"]),
             layout=Layout(**raw["layout"], distances=Distances(**table) if table else None),
             splitter=raw["splitter"],
+            int8=raw.get("int8", False),
             form=raw.get("form", 1),
         )
 
@@ -89,7 +93,8 @@ class OpenVinoEngine(Reading):
         model: the converted model.
         tokenizer: the model's own.
         facts: what is known of it.
-        precision: `fp32` or `bf16`; a CPU without bf16 computes in fp32.
+        precision: `fp32`, `bf16`, or `int8` for a model that is so; a CPU without bf16 computes
+            in fp32 what the latter two leave to it.
         threads: CPU threads in all.
     """
 
@@ -100,9 +105,12 @@ class OpenVinoEngine(Reading):
         self, model: ov.Model, tokenizer: Tokenizer, facts: Facts, precision: str, threads: int
     ) -> None:
         core = ov.Core()
-        if precision == "bf16" and "BF16" not in _capabilities(core):
-            _log.warning("this CPU has no bf16: the model computes in fp32, which is slower")
-            precision = "fp32"
+        hint = _HINTS[precision]
+        if hint == "bf16" and "BF16" not in _capabilities(core):
+            hint = "f32"
+            if precision == "bf16":
+                _log.warning("this CPU has no bf16: the model computes in fp32, which is slower")
+                precision = "fp32"
         self.precision = precision
         self.limits = facts.limits
         super().__init__(Reader(tokenizer, _splitter(facts.splitter), facts.layout))
@@ -113,7 +121,7 @@ class OpenVinoEngine(Reading):
             model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+                "INFERENCE_PRECISION_HINT": hint,
                 "NUM_STREAMS": str(self.lanes),
                 "INFERENCE_NUM_THREADS": str(threads),
                 # The server's own threads want a core at times, and a pod does not own its cores.
@@ -129,9 +137,18 @@ class OpenVinoEngine(Reading):
         """Load a bundle: its exported model, or its weights converted.
 
         Raises:
-            BundleError: the files make no model, or one that cannot be converted.
+            BundleError: the files make no model, or one that cannot be converted; or it is asked
+                for in int8, which takes texts to measure on, and was not exported so.
         """
         exported = _exported(found)
+        if exported is not None and exported[1].int8 != (precision == "int8"):
+            _log.warning("%s is in another precision than %s; not used", MODEL, precision)
+            exported = None
+        if exported is None and precision == "int8":
+            raise BundleError(
+                f"{found.folder}: there is no {MODEL} of these weights in int8; make it with "
+                "`python -m predictor optimise`, which needs labelled texts"
+            )
         if exported is not None:
             model, facts = exported
             tokenizer = Tokenizer.from_file(str(found.folder / "tokenizer.json"))
@@ -154,13 +171,15 @@ class OpenVinoEngine(Reading):
         ]
 
 
-def export(found: Bundle, out: Path, *, half: bool) -> bool:
+def export(found: Bundle, out: Path, precision: str, windows: Sequence[Window] = ()) -> bool:
     """Write a bundle's model in OpenVINO's form, for starts without torch.
 
     Args:
         found: the bundle.
         out: the folder of the two files.
-        half: store weights in fp16, for a model that computes in bf16; half the size.
+        precision: what it will compute in. Weights are stored in fp16 but for fp32, and those of
+            linear layers in int8 for that.
+        windows: for int8, what activations are measured on.
 
     Returns:
         Whether it was done: a tokenizer that its file does not hold whole cannot start so.
@@ -169,11 +188,18 @@ def export(found: Bundle, out: Path, *, half: bool) -> bool:
         BundleError: the model cannot be converted.
     """
     model, facts, tokenizer = _converted(found)
+    if precision == "int8":
+        from predictor.engines.quantised import quantised
+
+        reader = Reader(tokenizer, _splitter(facts.splitter), facts.layout)
+        pairs = (windows[at : at + 2] for at in range(0, len(windows), 2))
+        model = quantised(model, [reader.batch(pair, _STEP).inputs() for pair in pairs])
+        facts = replace(facts, int8=True)
     file = found.folder / "tokenizer.json"
     if not file.is_file() or not _same(Tokenizer.from_file(str(file)), tokenizer):
         return False
     model.set_rt_info(json.dumps(asdict(facts)), _FACTS)
-    ov.save_model(model, str(out / MODEL), compress_to_fp16=half)
+    ov.save_model(model, str(out / MODEL), compress_to_fp16=precision != "fp32")
     return True
 
 

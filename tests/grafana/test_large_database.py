@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +14,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 NOW = 1_800_000_000
 DAY = 86_400
 MODELS, RUNS, KEYS = 4, 2_500, 100
-SECONDS = 0.2
-TRIES = 5
+MOST_READ = 100_000
 LARGE = {"latest_metrics", "r", "f", "runs", "tags", "b", "t", "j", "k", "s", "o", "y"}
 STATEMENTS = {
     **{rule.name: rule.sql for rule in load()},
@@ -89,18 +87,22 @@ def test_there_are_a_million(large: str, reader: Any) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_fast(large: str, reader: Any, name: str) -> None:
-    """Each statement takes less than 200 ms."""
-    connection, sql = reader(large), prepared(name)
-    took = []
-    for _ in range(TRIES):
-        began = time.perf_counter()
-        query(connection, sql)
-        took.append(time.perf_counter() - began)
-        if took[-1] < SECONDS:
-            break
+def test_reads_little(large: str, reader: Any, name: str) -> None:
+    """Each statement reads a small part of the rows, which is what makes it fast anywhere.
 
-    assert min(took) < SECONDS
+    A clock would say how busy this machine is: the slowest takes 0.1 s where nothing else runs.
+    """
+    connection = reader(large)
+    before = rows_read(connection)
+    query(connection, prepared(name))
+
+    assert rows_read(connection) - before < MOST_READ
+
+
+def rows_read(connection: Any) -> int:
+    """What this connection has asked of the storage engine until now, its temporary tables too."""
+    _, found = query(connection, "SHOW SESSION STATUS LIKE 'Handler_read%'")
+    return sum(int(count) for _, count in found)
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -88,7 +88,7 @@ def test_an_exported_bundle_needs_no_torch(
     """It gives the same scores in a process that loads neither torch nor GLiNER."""
     packed = tmp_path / "packed"
     shutil.copytree(folder, packed)
-    assert openvino.export(bundle.locate(str(packed)), packed, half=False)
+    assert openvino.export(bundle.locate(str(packed)), packed, "fp32")
     script = """
 import json, sys
 from predictor import bundle
@@ -124,7 +124,7 @@ def test_other_weights_are_converted_anew(
     packed, other = tmp_path / "packed", tmp_path / "other"
     shutil.copytree(tiny_bert, packed)
     checkpoints.write(other, "bert", max_width=4)
-    openvino.export(bundle.locate(str(other)), packed, half=False)
+    openvino.export(bundle.locate(str(other)), packed, "fp32")
 
     engine = load(packed)
 
@@ -144,7 +144,7 @@ def test_model_of_another_version_is_converted_anew(
     shutil.copytree(tiny_bert, packed)
     with monkeypatch.context() as before:
         before.setattr(openvino.Facts, "__init__", partialmethod(openvino.Facts.__init__, form=1))
-        openvino.export(bundle.locate(str(packed)), packed, half=False)
+        openvino.export(bundle.locate(str(packed)), packed, "fp32")
 
     engine = load(packed)
 
@@ -159,7 +159,7 @@ def test_a_damaged_export_is_one_clear_line(tiny_bert: Path, tmp_path: Path) -> 
     """It names the file."""
     packed = tmp_path / "packed"
     shutil.copytree(tiny_bert, packed)
-    openvino.export(bundle.locate(str(packed)), packed, half=True)
+    openvino.export(bundle.locate(str(packed)), packed, "bf16")
     (packed / MODEL).write_text("<net")
 
     with pytest.raises(BundleError, match=MODEL) as caught:
@@ -191,7 +191,7 @@ def test_a_tokenizer_that_its_file_does_not_hold_is_not_exported(
 
     monkeypatch.setattr(openvino, "_converted", with_one_more_token)
 
-    assert not openvino.export(bundle.locate(str(packed)), packed, half=False)
+    assert not openvino.export(bundle.locate(str(packed)), packed, "fp32")
     assert not (packed / MODEL).exists()
 
 

@@ -68,7 +68,7 @@ def test_an_engine_that_does_not_load_is_a_row_with_its_reason(
         ["location", "person"],
         tmp_path / "work",
         tolerance=1,
-        engines=[("torch", "bf16"), ("torch", "int3")],
+        tried=[("torch", "bf16"), ("torch", "int3")],
     )
 
     assert [(one.precision, bool(one.reason)) for one in rows] == [

@@ -1,0 +1,69 @@
+"""How many pods a load takes, from what was measured: the tables of docs/scale.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RATES = (10, 100, 1_000, 5_000)
+"""Texts a second."""
+SHARE = 0.7
+"""Of what a pod can do: above that the wait grows faster than the load."""
+CORES = 2
+"""Of a pod, as in the benchmark and the manifests."""
+_TITLES = {"ours-bf16": "bf16, on cores with AMX", "ours-fp32": "fp32, on any"}
+
+Row = Mapping[str, Any]
+
+
+def capacity(closed: Sequence[Row], system: str, callers: int) -> float:
+    """Texts a second that one pod did for so many callers; the median of rounds."""
+    found = sorted(
+        row["texts_per_second"]
+        for row in closed
+        if (row["model"], row["system"], row["callers"]) == ("medium", system, callers)
+    )
+    return float(found[len(found) // 2]) if found else float("nan")
+
+
+def pods(rate: float, each: float) -> int:
+    """At least two: one may go at any time."""
+    return max(2, math.ceil(rate / (SHARE * each)))
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Both tables.
+
+    Args:
+        results: `docs/benchmarks/results.json`.
+    """
+    callers = results["plan"]["callers"]
+    lines = [
+        f"Pods of {CORES} cores at {SHARE:.0%} of what each did in `make bench` "
+        f"({results['machine']['when']}, {results['machine']['what']}), for the medium shape, "
+        f"texts of {results['medium']['words']:.0f} words and five labels; at least two.",
+        "",
+        "| | a pod, texts/s | " + " | ".join(f"{rate:,}/s" for rate in RATES) + " |",
+        "|---|---:|" + "---:|" * len(RATES),
+    ]
+    for system, title in _TITLES.items():
+        each = capacity(results["closed"], system, callers)
+        counts = " | ".join(f"{pods(rate, each):,}" for rate in RATES)
+        lines.append(f"| {title} | {each:.0f} | {counts} |")
+    costs = {
+        (row["by"], row["size"]): row["p50_ms"]
+        for row in results["costs"]
+        if row["system"] == results["ours"]
+    }
+    lines += ["", "What a text costs beside one of 30 words with five labels, alone:", ""]
+    for by in ("words", "labels"):
+        sizes = [size for kind, size in costs if kind == by]
+        usual = costs["words", 30] if by == "words" else costs["labels", 5]
+        lines += [
+            f"| {by} | " + " | ".join(f"{size:,}" for size in sizes) + " |",
+            "|---|" + "---:|" * len(sizes),
+            "| times | " + " | ".join(f"{costs[by, size] / usual:.1f}" for size in sizes) + " |",
+            "",
+        ]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,266 @@
+"""The commands of docs/deploy.md, read one after another against the repository.
+
+Like a cluster it remembers what was applied: a command that waits for an object needs one that
+brought it. What other projects install is listed here, with its source.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kustomized
+import yaml
+from kustomized import ROOT, Object, containers
+
+from pipeline.__main__ import parser
+from pipeline.settings import Settings
+
+DOCUMENT = ROOT / "docs" / "deploy.md"
+
+# KServe 0.20, hack/setup/quick-install; Istio's chart `gateway`; Kubeflow Pipelines 2.17,
+# manifests/kustomize/base/pipeline.
+OTHERS: dict[tuple[str, str], set[int]] = {
+    ("istio-system", "service/istio-ingressgateway"): {80, 443},
+    ("kubeflow", "service/ml-pipeline"): {8888, 8887},
+    ("kubeflow", "service/ml-pipeline-ui"): {80},
+}
+"""Services that others install, and their ports."""
+NAMESPACES = {"kserve", "istio-system", "kubeflow"}
+_URLS = {
+    "https://github.com/kserve/kserve",
+    "https://github.com/kubeflow/pipelines/manifests/kustomize/cluster-scoped-resources",
+    "https://github.com/kubeflow/pipelines/manifests/kustomize/env/platform-agnostic",
+}
+_INSTALLER = (
+    "build/kserve/hack/setup/quick-install/kserve-knative-mode-full-install-with-manifests.sh"  # noqa: E501
+)
+_CREATED = re.compile(r"([a-z]+)(?:\.[a-z0-9.]+)?/([a-z0-9-]+) created")
+_PIPELINE = [".venv/bin/python", "-m", "pipeline"]
+
+
+def blocks(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Each command, as words, with the lines that it is said to print."""
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        command: list[str] = []
+        printed: list[str] = []
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                if command:
+                    yield command, printed
+                lexer = shlex.shlex(line[2:], posix=True, punctuation_chars=";")
+                lexer.whitespace_split = True
+                command, printed = list(lexer), []
+            else:
+                printed.append(line)
+        yield command, printed
+
+
+def problems(text: str) -> list[str]:
+    """What is wrong with a document, command by command."""
+    reader = _Reader()
+    return [
+        f"{shlex.join(words)}: {one}"
+        for words, printed in blocks(text)
+        for one in (*reader.read(words), *reader.compare(printed))
+    ]
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._namespaces = set(NAMESPACES)
+        self._there: dict[tuple[str, str], Object] = {}
+        self._new: set[str] = set()
+        self._built: set[str] = set()
+        self._forwarded: dict[int, str] = {}
+        self._environment = yaml.safe_load(
+            (ROOT / "manifests/environments/local/namespace.yaml").read_text()
+        )
+
+    def read(self, words: list[str]) -> Iterator[str]:
+        """What is wrong with a command."""
+        self._new = set()
+        while words and re.match(r"[A-Z_0-9]+=", words[0]):
+            words = words[1:]
+        if words[: len(_PIPELINE)] == _PIPELINE:
+            yield from self._pipeline(words[len(_PIPELINE) :])
+            return
+        readers: dict[str, Callable[[list[str]], Iterator[str]]] = {
+            "minikube": self._minikube,
+            "git": self._git,
+            "kubectl": self._kubectl,
+            "docker": self._docker,
+            "make": self._make,
+            "curl": self._curl,
+            "export": self._export,
+            "set": self._source,
+            ".venv/bin/rclone": self._rclone,
+        }
+        program, *rest = words
+        if program in readers:
+            yield from readers[program](rest)
+        elif program != _INSTALLER:
+            yield from _there(program)
+
+    def compare(self, printed: list[str]) -> Iterator[str]:
+        """What a command is said to have made, and has not."""
+        for line in printed:
+            if (found := _CREATED.fullmatch(line)) and "/".join(found.groups()) not in self._new:
+                yield f"does not make {found[1]}/{found[2]}"
+
+    def _minikube(self, words: list[str]) -> Iterator[str]:
+        if words[:2] == ["image", "load"] and words[2] not in self._built:
+            yield f"{words[2]} was not built"
+        elif words[0] not in ("start", "image", "delete"):
+            yield f"minikube has no {words[0]} here"
+
+    def _git(self, words: list[str]) -> Iterator[str]:
+        *_, address, folder = words
+        if words[0] != "clone" or address not in _URLS or not folder.startswith("build/"):
+            yield "clones something else, or into a folder that git does not ignore"
+
+    def _docker(self, words: list[str]) -> Iterator[str]:
+        if words[:2] != ["buildx", "build"]:
+            yield "is no build"
+            return
+        file = words[words.index("-f") + 1]
+        yield from _there(file)
+        arguments = [words[at + 1] for at, one in enumerate(words) if one == "--build-arg"]
+        for name in (one.partition("=")[0] for one in arguments):
+            if f"ARG {name}" not in (ROOT / file).read_text():
+                yield f"{file} has no argument {name}"
+        self._built.add(words[words.index("-t") + 1])
+
+    def _make(self, words: list[str]) -> Iterator[str]:
+        if f"\n{words[0]}: " not in (ROOT / "Makefile").read_text():
+            yield f"there is no target {words[0]}"
+
+    def _export(self, words: list[str]) -> Iterator[str]:
+        for name, _, value in (one.partition("=") for one in words):
+            if name.removeprefix("PIPELINE_").lower() not in Settings.model_fields:
+                yield f"{name} is no setting"
+            if name == "PIPELINE_IMAGE" and value not in self._built:
+                yield f"{value} was not built"
+            if value.startswith("http://"):
+                yield from self._address(value)
+
+    def _source(self, words: list[str]) -> Iterator[str]:
+        file = Path(words[words.index(".") + 1])
+        if f"keep {file.name}" not in (ROOT / file.parent / "generate.sh").read_text():
+            yield f"make secrets draws no {file}"
+
+    def _rclone(self, words: list[str]) -> Iterator[str]:
+        verb, source, target, *flags = words
+        yield from _there(source)
+        bucket = target.removeprefix(":s3:").partition("/")[0]
+        made = re.search(r"for bucket in (.*); do", (ROOT / "mlflow/base/buckets.sh").read_text())
+        if verb != "copy" or not made or bucket not in made[1].split():
+            yield f"nothing makes the bucket {bucket}"
+        yield from self._address(flags[flags.index("--s3-endpoint") + 1])
+
+    def _pipeline(self, words: list[str]) -> Iterator[str]:
+        try:
+            parser().parse_args(words)
+        except SystemExit:
+            yield "is not understood"
+
+    def _curl(self, words: list[str]) -> Iterator[str]:
+        address = next(one for one in words if one.startswith("http"))
+        yield from self._address(address)
+        headers = [words[at + 1] for at, one in enumerate(words) if one == "-H"]
+        host = self._environment["metadata"]["annotations"]["gliner-kserve/host"]
+        if f"Host: {host}" not in headers:
+            yield f"the environment's host is {host}"
+        if "-d" in words:
+            json.loads(words[words.index("-d") + 1])
+
+    def _address(self, address: str) -> Iterator[str]:
+        found = re.match(r"http://localhost:(\d+)", address)
+        if not found or int(found[1]) not in self._forwarded:
+            yield f"nothing leads to {address}"
+
+    def _kubectl(self, words: list[str]) -> Iterator[str]:
+        words = [one for one in words if one not in ("-w", "--all")]
+        namespace = ""
+        if "-n" in words:
+            at = words.index("-n")
+            namespace = words[at + 1]
+            del words[at : at + 2]
+            if namespace not in self._namespaces:
+                yield f"there is no namespace {namespace} yet"
+        verb, *rest = words
+        if verb in ("apply", "delete"):
+            yield from self._apply(rest, namespace)
+        elif words[:2] == ["create", "namespace"]:
+            self._add({"kind": "Namespace", "metadata": {"name": words[2]}}, "")
+        elif words[:3] == ["create", "secret", "generic"]:
+            self._add({"kind": "Secret", "metadata": {"name": words[3]}}, namespace)
+        elif verb == "port-forward":
+            yield from self._forward(namespace, *rest)
+        elif verb in ("wait", "rollout", "get"):
+            for one in (each for each in rest if "/" in each and not each.startswith("-")):
+                if not one.startswith("crd/") and (namespace, one) not in self._there:
+                    yield f"nothing made {one} in {namespace}"
+        else:
+            yield f"kubectl {verb} is not known here"
+
+    def _apply(self, rest: list[str], namespace: str) -> Iterator[str]:
+        flag, path = rest
+        address = path.partition("?")[0]
+        if address.startswith("https:"):
+            if address not in _URLS:
+                yield f"{address} is not known here"
+            return
+        yield from _there(path)
+        if (ROOT / path).exists():
+            for one in _objects(ROOT / path, flag):
+                self._add(one, namespace)
+
+    def _add(self, one: Object, namespace: str) -> None:
+        kind, name = one["kind"].lower(), one["metadata"]["name"]
+        if kind == "namespace":
+            self._namespaces.add(name)
+        self._there[one["metadata"].get("namespace") or namespace, f"{kind}/{name}"] = one
+        self._new.add(f"{kind}/{name}")
+
+    def _forward(self, namespace: str, service: str, ports: str) -> Iterator[str]:
+        here, there = map(int, ports.split(":"))
+        known = OTHERS.get((namespace, service), set())
+        if ours := self._there.get((namespace, service)):
+            known = {one["port"] for one in ours["spec"]["ports"]}
+        if there not in known:
+            yield f"{service} in {namespace} has no port {there}"
+        self._forwarded[here] = service
+
+
+def images() -> set[str]:
+    """What the objects of a laptop run, of our own images."""
+    objects = [
+        *kustomized.build("local"),
+        *yaml.safe_load_all(kustomized.kustomize(ROOT / "mlflow" / "local")),
+    ]
+    return {one["image"] for _, one in containers(objects) if "gliner-kserve" in one["image"]}
+
+
+def _there(path: str) -> Iterator[str]:
+    if not (ROOT / path).exists():
+        yield f"there is no {path}"
+
+
+@cache
+def _objects(path: Path, flag: str) -> list[Any]:
+    if flag == "-f":
+        return list(yaml.safe_load_all(path.read_text()))
+    kustomization = yaml.safe_load((path / "kustomization.yaml").read_text())
+    if generated := kustomization.get("secretGenerator"):
+        # Its files are not there until `make secrets` has drawn them.
+        metadata = {"namespace": kustomization["namespace"]} if "namespace" in kustomization else {}
+        return [
+            {"kind": "Secret", "metadata": {"name": one["name"], **metadata}} for one in generated
+        ]
+    return list(yaml.safe_load_all(kustomized.kustomize(path)))

@@ -1,0 +1,60 @@
+"""docs/deploy.md names what exists, in an order that works; its reader would see what does not."""
+
+from __future__ import annotations
+
+import deploy_commands
+import pytest
+from deploy_commands import DOCUMENT, blocks, problems
+
+TEXT = DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_each_command_names_what_exists() -> None:
+    """Files, folders, flags, objects, namespaces, ports, images, and what is said to be made."""
+    assert problems(TEXT) == []
+
+
+def test_there_are_commands() -> None:
+    """The reader finds them: of each program at least one."""
+    programs = {words[0] for words, _ in blocks(TEXT)}
+
+    assert programs >= {"minikube", "kubectl", "docker", "make", "curl", ".venv/bin/python"}
+    assert sum(1 for _ in blocks(TEXT)) > 30
+
+
+def test_images_are_those_of_a_laptop() -> None:
+    """What is loaded is what the manifests for one machine run, and what runs are made with."""
+    loaded = {words[3] for words, _ in blocks(TEXT) if words[:3] == ["minikube", "image", "load"]}
+
+    assert deploy_commands.images() <= loaded
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("-k manifests/environments/local\n", "-k manifests/environments/laptop\n", "there is no"),
+        ("inferenceservice/gliner\n", "inferenceservice/ner\n", "nothing made"),
+        ("wait -n gliner", "wait -n ner", "no namespace ner"),
+        ("job/mysql-reader", "job/mysql-readers", "nothing made"),
+        ("5000:5000", "5000:5001", "has no port 5001"),
+        ("8888:8888", "8889:8888", "nothing leads to"),
+        ("--build-arg TORCH_INDEX", "--build-arg INDEX", "no argument INDEX"),
+        ("load dev.local/gliner-kserve/mlflow:0.1.0", "load mlflow:0.1.0", "was not built"),
+        ("make secrets\n", "make keys\n", "no target keys"),
+        ("--review required", "--reviews required", "not understood"),
+        ("Host: ner.local.test", "Host: ner.example.com", "host is ner.local.test"),
+        ("PIPELINE_KFP_HOST", "PIPELINE_KUBEFLOW", "no setting"),
+        ("secret/gliner-s3 created", "secret/s3 created", "does not make secret/s3"),
+        ("minio-root.env", "minio.env", "draws no"),
+        (":s3:data/eval", ":s3:labels/eval", "nothing makes the bucket labels"),
+        ("scripts/venv.sh", "scripts/environment.sh", "there is no"),
+        ("kustomize/env/platform-agnostic", "kustomize/env/laptop", "not known"),
+    ],
+)
+def test_a_wrong_name_is_seen(right: str, wrong: str, said: str) -> None:
+    """Each kind of check fails on a document that is wrong in one place."""
+    assert right in TEXT
+
+    found = problems(TEXT.replace(right, wrong))
+
+    assert any(said in one for one in found), found
