@@ -38,7 +38,7 @@ _URLS = {
     "https://github.com/kubeflow/pipelines/manifests/kustomize/env/platform-agnostic",
 }
 _INSTALLER = (
-    "build/kserve/hack/setup/quick-install/kserve-knative-mode-full-install-with-manifests.sh"  # noqa: E501
+    "build/kserve/hack/setup/quick-install/kserve-knative-mode-full-install-with-manifests.sh"
 )
 _CREATED = re.compile(r"([a-z]+)(?:\.[a-z0-9.]+)?/([a-z0-9-]+) created")
 _PIPELINE = [".venv/bin/python", "-m", "pipeline"]

@@ -59,7 +59,7 @@ def accounts_and_runtimes(objects: list[Object]) -> Iterator[str]:
 
 
 def at_home(objects: list[Object]) -> Iterator[str]:
-    """All is in the namespace that the build makes, but for what belongs to a gateway or to runs."""
+    """All is in the namespace that the build makes, but for what is a gateway's or of runs."""
     [home] = [one["metadata"]["name"] for one in of(objects, "Namespace")]
     found = {
         one["metadata"].get("namespace")

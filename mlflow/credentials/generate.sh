@@ -22,7 +22,7 @@ keep() {
 }
 
 password=$(draw 24)
-printf 'password=%s\nuri=mysql+pymysql://mlflow:%s@mysql:3306/mlflow\n' "$password" "$password" | keep mlflow-database.env
+printf 'password=%s\nuri=mysql+pymysql://mlflow:%s@mysql:3306/mlflow\n' "$password" "$password" | keep mlflow-database.env  # pragma: allowlist secret
 printf 'password=%s\n' "$(draw 24)" | keep mysql-root.env
 printf 'password=%s\n' "$(draw 24)" | keep mysql-reader.env
 printf 'user=root-%s\npassword=%s\n' "$(draw 4)" "$(draw 24)" | keep minio-root.env

@@ -61,6 +61,7 @@ def test_format_is_strict() -> None:
         (rules, "noDataState", "nodataState"),
         (rules, "noDataState: Alerting", "noDataState: Firing"),
         (rules, "for: 3m", "for: 3 minutes"),
+        # pragma: allowlist nextline secret
         (slack, "url: $GLINER_SLACK_WEBHOOK_URL", "url: https://hooks.slack.com/services/T0/B0/x"),
     ):
         assert old in text

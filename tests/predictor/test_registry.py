@@ -60,6 +60,7 @@ def test_no_registry_configured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_registry_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer is told in one line, without the password to it."""
+    # pragma: allowlist nextline secret
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 

@@ -170,3 +170,22 @@ def test_what_must_be_set_up_is_in_the_docs() -> None:
 
     assert set(re.findall(r"(?:secret|variable) `([A-Z_]+)`", table[0])) == secrets | variables
     assert credentials <= listed
+
+
+def test_no_secret_is_in_a_file() -> None:
+    """Tokens, keys, passwords in addresses, strings of high entropy."""
+    done = subprocess.run(
+        [ROOT / "scripts" / "scan.sh", "secrets"], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_secret_would_be_found(tmp_path: Path) -> None:
+    """The same program finds a token that nobody marked."""
+    file = tmp_path / "settings.py"
+    # In two parts, or it would be found in this file.
+    file.write_text("TOKEN = 'ghp_" + "x9Kd72LqPzR4tVb1WnYc6MsHf3GjAe80Qu5o'\n")
+    command = [BIN / "detect-secrets-hook", "--disable-plugin", "KeywordDetector", file]
+
+    assert subprocess.run(command, capture_output=True).returncode == 1

@@ -45,6 +45,7 @@ def account(mariadb: Database, root: Any) -> Iterator[Any]:
         root(f"CREATE USER {name}@'localhost' IDENTIFIED BY 's3cr3t'")
         if rights:
             root(f"GRANT {rights} ON doctor.* TO {name}@'localhost'")
+        # pragma: allowlist nextline secret
         return f"mysql+pymysql://{name}:s3cr3t@{mariadb.host}:{mariadb.port}/{database}"
 
     yield make

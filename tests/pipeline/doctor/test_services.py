@@ -17,7 +17,7 @@ from pipeline.registry.versions import CHAMPION, Tag
 from pipeline.settings import Settings
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-SECRET = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/c3cr3t"
+SECRET = "https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/c3cr3t"  # pragma: allowlist secret
 
 
 @pytest.mark.server
