@@ -12,8 +12,10 @@ from rich.console import Console
 
 from pipeline.measuring import choice, trials
 from pipeline.measuring.trials import EngineRow
-from predictor import bundle
+from predictor import bundle, embedded
 from predictor.engines import openvino
+
+ROOT = Path(__file__).parents[3]
 
 
 def rows(winner: str) -> list[EngineRow]:
@@ -51,6 +53,31 @@ def test_the_choice_is_written_into_the_bundle_itself(
     engine = openvino.OpenVinoEngine.load(found, "bf16", 1)
     assert (folder / openvino.MODEL).is_file()
     assert engine.limits.words > 0
+
+
+@pytest.mark.slow
+def test_a_bundle_in_int8_is_measured_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried as it would serve; where it is chosen, it is in the bundle, beside the same weights."""
+    monkeypatch.setattr(trials, "PRECISIONS", {"torch": ("fp32",), "openvino": ("int8",)})
+    judged = trials.choose
+
+    def for_int8(found: list[EngineRow], tolerance: float) -> list[EngineRow]:
+        return [
+            one.model_copy(update={"chosen": one.precision == "int8"})
+            for one in judged(found, tolerance)
+        ]
+
+    monkeypatch.setattr(trials, "choose", for_int8)
+
+    _, tried = choice.choose(embedded.path(), ROOT / "examples" / "eval", tmp_path / "out")
+
+    assert (tried.precision, tried.reason) == ("int8", "")
+    assert tried.agreement > 0.5
+    found = bundle.locate(str(tmp_path / "out"))
+    assert found.digest == bundle.digest(embedded.path())
+    assert openvino.OpenVinoEngine.load(found, found.manifest.precision, 1).precision == "int8"
 
 
 def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
