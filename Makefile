@@ -34,7 +34,7 @@ demo: ## The whole loop on this machine; ONCE=1 BACKENDS=real HTTP_PORT=8080 GRP
 
 test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets' narrows the tests
 	@scripts/venv.sh dev
-	@scripts/system.sh chromium mariadb-server prometheus
+	@scripts/system.sh chromium mariadb-server prometheus prometheus-alertmanager
 	@scripts/helm.sh
 	@$(MAKE) --no-print-directory lint types
 	@$(offline) $(python) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)

@@ -2,7 +2,7 @@
 # Installs programs that no Python package brings, where that needs no question: Debian or Ubuntu,
 # with root or a sudo that asks no password. Elsewhere it says so, and tests that need them are skipped.
 #
-#   scripts/system.sh chromium mariadb-server prometheus
+#   scripts/system.sh chromium mariadb-server prometheus prometheus-alertmanager
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 
@@ -11,6 +11,7 @@ commands() {
     case $1 in
     chromium) echo chromium chromium-browser google-chrome ;;
     mariadb-server) echo mariadbd ;;
+    prometheus-alertmanager) echo prometheus-alertmanager alertmanager ;;
     *) echo "$1" ;;
     esac
 }

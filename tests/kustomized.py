@@ -28,13 +28,13 @@ _NAMESPACE = ROOT / "manifests" / "environments" / "production" / "namespace.yam
 
 def combinations() -> Iterator[tuple[str, ...]]:
     """Component combinations that make sense: each mode, container and autoscaler, all else on."""
-    knative = ("s3-outside", "istio", "jwt", "pipeline", "spread")
-    standard = ("s3-outside", "istio-standard", "pipeline", "standard")
+    knative = ("s3-outside", "istio", "jwt", "pipeline", "spread", "monitoring")
+    standard = ("s3-outside", "istio-standard", "pipeline", "standard", "monitoring")
     for rest, scalings in ((knative, ("", "kpa")), (standard, ("", "hpa", "keda"))):
         for scaling in scalings:
             for container in ("", "raw-container", "gpu"):
                 yield tuple(filter(None, (container, *rest, scaling)))
-    yield ("gpu", "istio", "kpa", "spread", "ab")
+    yield ("gpu", "istio", "kpa", "spread", "ab", "monitoring")
     yield ("istio", "kpa", "grpc")
     yield ("istio", "pipeline", "kubeflow-alone", "kpa")
     yield ("istio-standard", "pipeline", "standard", "kubeflow-alone", "hpa")
@@ -43,7 +43,8 @@ def combinations() -> Iterator[tuple[str, ...]]:
         yield ("istio", "pipeline", "spread", "kpa", cloud)
         yield ("istio-standard", "pipeline", "standard", "hpa", cloud)
         yield ("gpu", "kpa", "ab", cloud)
-    for one in ("", "standard", "raw-container", "gpu", "kpa", "spread", "s3-outside", "ab"):
+    alone = ("standard", "raw-container", "gpu", "kpa", "spread", "s3-outside", "ab", "monitoring")
+    for one in ("", *alone):
         yield (one,) if one else ()
 
 

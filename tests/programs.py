@@ -16,3 +16,9 @@ NO_HELM = "Helm is not installed"
 
 PROMTOOL = shutil.which("promtool")
 NO_PROMTOOL = "promtool, which comes with Prometheus, is not installed"
+PROMETHEUS = shutil.which("prometheus")
+
+# Debian's name comes first: others call it as its project does.
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+AMTOOL = shutil.which("amtool")
+NO_ALERTMANAGER = "Alertmanager with its amtool is not installed"

@@ -68,7 +68,10 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    folder: Path, *arguments: str, settings: Mapping[str, object] | None = None
+    folder: Path,
+    *arguments: str,
+    settings: Mapping[str, object] | None = None,
+    port: int | None = None,
 ) -> Iterator[RunningServer]:
     """Start a server, wait until it is ready, and end it.
 
@@ -76,11 +79,13 @@ def running(
         folder: where its log goes.
         arguments: more command-line arguments.
         settings: `GLINER_*` settings by their name without the prefix, lower case.
+        port: where it listens for HTTP; None takes a free one.
 
     Raises:
         RuntimeError: it ended or was not ready in time; the text is its log.
     """
     http_port, grpc_port = free_ports(2)
+    http_port = port or http_port
     log_file = folder / f"predictor-{http_port}.log"
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("GLINER_")},

@@ -21,6 +21,8 @@ SECRET = "T0SECRET0/B0SECRET0/hushhushhush"
 PATH = f"/services/{SECRET}"
 _BARE_AMPERSAND = re.compile(r"&(?!amp;|lt;|gt;)")
 _LINK = re.compile(r"<https?://[^|<>\s]+\|[^|<>]+>")
+_ATTACHMENT = {"fallback", "color", "pretext", "title", "title_link", "text", "footer", "mrkdwn_in"}
+_COLORS = re.compile(r"good|warning|danger|#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,23 @@ class Slack:
     @property
     def titles(self) -> list[str]:
         """The header of each message that was posted."""
-        return [str(one["blocks"][0]["text"]["text"]) for one in self.taken]
+        return [
+            str(
+                one["blocks"][0]["text"]["text"]
+                if "blocks" in one
+                else one["attachments"][0]["title"]
+            )
+            for one in self.taken
+        ]
 
     def shown(self, which: int = -1) -> str:
         """All that a message shows, as one text."""
-        blocks = self.taken[which]["blocks"]
+        blocks = self.taken[which].get("blocks", [])
         texts = [block["text"]["text"] for block in blocks if "text" in block]
-        return "\n".join([*texts, *(one["text"] for b in blocks for one in b.get("fields", []))])
+        texts += [one["text"] for block in blocks for one in block.get("fields", [])]
+        for one in self.taken[which].get("attachments", []):
+            texts += [one[key] for key in ("pretext", "title", "text") if one.get(key)]
+        return "\n".join(texts)
 
 
 @contextmanager
@@ -103,6 +115,8 @@ def running() -> Iterator[Slack]:
 
 def problems(payload: Any) -> list[str]:
     """What Slack would not take, or show otherwise than meant."""
+    if "attachments" in payload:
+        return _attachments(payload)
     found = [f"unknown key {key}" for key in payload.keys() - {"text", "blocks"}]
     if not 0 < len(payload.get("text", "")) <= 4_000:
         found.append("text: 1 to 4000 characters")
@@ -112,6 +126,23 @@ def problems(payload: Any) -> list[str]:
         found.append("blocks: 1 to 50")
     for block in blocks:
         found += _block(block)
+    return found
+
+
+def _attachments(payload: dict[str, Any]) -> list[str]:
+    """The older form, which Alertmanager writes: what is merely empty is no mistake."""
+    found = [f"unknown key {key}" for key in payload.keys() - {"attachments"}]
+    if not 0 < len(payload["attachments"]) <= 100:
+        found.append("attachments: 1 to 100")
+    for one in payload["attachments"]:
+        found += [f"attachment: key {key}" for key in one.keys() - _ATTACHMENT if one[key]]
+        if not (one.get("text") and one.get("fallback") and one.get("title")):
+            found.append("attachment: fallback, title and text")
+        if not _COLORS.fullmatch(one.get("color", "good")):
+            found.append(f"attachment: color {one['color']}")
+        found += _marks("pretext", one.get("pretext", "").removeprefix("<!here>"))
+        for key in ("title", "text", "fallback"):
+            found += _marks(key, one.get(key, ""))
     return found
 
 

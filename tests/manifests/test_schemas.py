@@ -56,6 +56,8 @@ def _no_type(one: Object) -> None:
         "LimitRange",
         "NetworkPolicy",
         "PodDisruptionBudget",
+        "PodMonitor",
+        "PrometheusRule",
         "ResourceQuota",
         "ServingRuntime",
         "VirtualService",
@@ -63,7 +65,7 @@ def _no_type(one: Object) -> None:
 )
 def test_mistakes_are_found(kind: str, mistake: Callable[[Object], None]) -> None:
     """An unknown field, and a spec that is none, in each kind that has a spec."""
-    one = deepcopy(kustomized.of(kustomized.build("+gpu+istio+kpa+spread+ab"), kind)[0])
+    one = deepcopy(kustomized.of(kustomized.build("+gpu+istio+kpa+spread+ab+monitoring"), kind)[0])
     mistake(one)
 
     assert manifest_schemas.problems(one)
@@ -75,3 +77,33 @@ def test_a_typo_deep_in_a_container_is_found() -> None:
     runtime["spec"]["containers"][0]["readinessProbe"]["periodSecond"] = 5
 
     assert manifest_schemas.problems(runtime)
+
+
+def _no_port(built: list[Object]) -> Object:
+    one = kustomized.of(built, "PodMonitor")[0]
+    del one["spec"]["podMetricsEndpoints"][0]["portNumber"]
+    return one
+
+
+def _minutes(built: list[Object]) -> Object:
+    one = kustomized.of(built, "PrometheusRule")[0]
+    next(rule for rule in _rules(one) if "for" in rule)["for"] = "5 minutes"
+    return one
+
+
+def _both(built: list[Object]) -> Object:
+    one = kustomized.of(built, "PrometheusRule")[0]
+    _rules(one)[0]["alert"] = "GlinerOther"
+    return one
+
+
+def _rules(one: Object) -> list[Object]:
+    return [rule for group in one["spec"]["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("mistake", [_no_port, _minutes, _both])
+def test_mistakes_of_monitoring_are_found(mistake: Callable[[list[Object]], Object]) -> None:
+    """A port that is missing, a duration in words, and a rule that both alerts and records."""
+    built = deepcopy(kustomized.build("+monitoring"))
+
+    assert manifest_schemas.problems(mistake(built))

@@ -1,0 +1,136 @@
+"""Prometheus and Alertmanager as they run beside the predictor, on this machine and in a hurry.
+
+Minutes are seconds here: each window and each `for` of the rules, and each time of the routes, is
+shorter by one factor. What they compare with stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import alertmanagers
+import httpx
+import programs
+import slack_server
+import yaml
+from alertmanagers import FOLDER, shorter
+from followed import until
+
+from pipeline.local.process import Process, answers, free_port, running
+
+FACTOR = 60
+
+
+@dataclass(frozen=True)
+class Site:
+    """What watches one predictor.
+
+    Attributes:
+        url: Prometheus' address.
+        slack: where messages arrive.
+    """
+
+    url: str
+    slack: slack_server.Slack
+
+    def value(self, query: str) -> float | None:
+        """What a query says now, of one series; None where there is none."""
+        answer = httpx.get(
+            f"{self.url}/api/v1/query", params={"query": query}, trust_env=False
+        ).json()
+        found = answer["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def shown(self, title: str) -> str:
+        """All that the one message of this title shows."""
+        [at] = [number for number, one in enumerate(self.slack.titles) if one == title]
+        return self.slack.shown(at)
+
+
+def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Rules whose windows, waits and intervals are shorter by a factor."""
+    found = deepcopy(rules)
+    for group in found["groups"]:
+        if "interval" in group:
+            group["interval"] = shorter(group["interval"], factor)
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = shorter(rule["for"], factor)
+            rule["expr"] = re.sub(
+                r"\[(\w+)\]", lambda match: f"[{shorter(match[1], factor)}]", rule["expr"]
+            )
+    return found
+
+
+def documented() -> dict[str, Any]:
+    """The configuration of Prometheus that our README shows."""
+    [block] = re.findall(
+        r"^```yaml\n(# prometheus\.yml\n.*?)^```$",
+        (FOLDER / "README.md").read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    found: dict[str, Any] = yaml.safe_load(block)
+    return found
+
+
+@contextmanager
+def watching(folder: Path, target: str) -> Iterator[Site]:
+    """Watch a predictor that runs at `host:port`, by the rules and routes of this project.
+
+    Alertmanager starts when Prometheus has met the predictor. Prometheus takes five seconds to find
+    its targets, which are five minutes here: until then it says that there is no predictor.
+    """
+    never = [
+        {"name": one["name"], "time_intervals": [{"years": ["2000"]}]}
+        for one in alertmanagers.config()["time_intervals"]
+    ]
+    rules = folder / "rules.yaml"
+    rules.write_text(
+        yaml.safe_dump(hurried(yaml.safe_load((FOLDER / "rules.yaml").read_text()), FACTOR))
+    )
+    port = free_port()
+    with (
+        slack_server.running() as slack,
+        _prometheus(folder, rules, target, f"127.0.0.1:{port}") as url,
+    ):
+        site = Site(url, slack)
+        until(lambda: site.value('up{job="gliner"}') == 1)
+        until(lambda: site.value('ALERTS{alertname="GlinerGone"}') is None)
+        # Warnings would wait for the morning: when they do is tried elsewhere.
+        routes = alertmanagers.on_this_machine(folder, FACTOR, slack.url, {"time_intervals": never})
+        with alertmanagers.serving(folder, routes, port):
+            yield site
+
+
+@contextmanager
+def _prometheus(folder: Path, rules: Path, target: str, manager: str) -> Iterator[str]:
+    config = documented()
+    [job] = config["scrape_configs"]
+    [receiver] = config["alerting"]["alertmanagers"]
+    job["static_configs"] = [{"targets": [target]}]
+    receiver["static_configs"] = [{"targets": [manager]}]
+    config["rule_files"] = [str(rules)]
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    url = f"http://127.0.0.1:{free_port()}"
+    process = Process(
+        "Prometheus",
+        [
+            str(programs.PROMETHEUS),
+            f"--config.file={file}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={url.removeprefix('http://')}",
+            # An alert that ended is told again for a while; in a hurry as all else.
+            "--rules.alert.resend-delay=1s",
+        ],
+        folder / "prometheus.log",
+    )
+    with running(process, answers(f"{url}/-/ready")):
+        yield url

@@ -1,0 +1,160 @@
+"""From a real fault to a message: a predictor, Prometheus, Alertmanager and a local Slack.
+
+The rules and the routes are ours, in a copy whose times are sixty times shorter, so that two
+minutes are two seconds (`tests/alerting_site.py`). What they compare with is not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import alerting_site
+import httpx
+import programs
+import pytest
+import registered
+import servers
+from alerting_site import Site
+from followed import until
+
+from pipeline.settings import Settings
+from predictor import embedded
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (programs.ALERTMANAGER and programs.PROMETHEUS), reason=programs.NO_ALERTMANAGER
+    ),
+]
+
+DOCS = "https://gliner-kserve.example/docs/alerts.md"
+BOARD = "<https://gliner-kserve.example/grafana/d/gliner-service|Dashboard>"
+TEXT = "Ada Lovelace was born in London."
+
+
+@contextmanager
+def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[int]]:
+    """Callers who ask again and again, whatever they are told.
+
+    Yields:
+        How often each status came; 0 is no answer at all.
+    """
+    seen: Counter[int] = Counter()
+    stop = threading.Event()
+
+    def ask() -> None:
+        body = {"instances": [text], "parameters": {"labels": ["person"]}}
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
+            while not stop.wait(pause):
+                try:
+                    seen[http.post("/v1/models/gliner:predict", json=body).status_code] += 1
+                except httpx.TransportError:
+                    seen[0] += 1
+
+    with ThreadPoolExecutor(callers) as pool:
+        for _ in range(callers):
+            pool.submit(ask)
+        try:
+            yield seen
+        finally:
+            stop.set()
+
+
+def titled(site: Site, title: str) -> bool:
+    return title in site.slack.titles
+
+
+def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
+    """It is told once that the predictor is down, and once that it is over."""
+    [port] = servers.free_ports(1)
+    target = f"127.0.0.1:{port}"
+    with ExitStack() as stack, ExitStack() as first:
+        first.enter_context(servers.running(tmp_path, port=port))
+        site = stack.enter_context(alerting_site.watching(tmp_path, target))
+        seen = stack.enter_context(asking(f"http://{target}", 1, TEXT, 0.2))
+        time.sleep(4)
+        before = list(site.slack.titles)
+        first.close()
+        until(lambda: titled(site, "1 firing: GlinerDown"))
+        until(lambda: titled(site, "1 firing: GlinerGone"))
+        time.sleep(6)
+        stack.enter_context(servers.running(tmp_path, port=port))
+        until(lambda: titled(site, "Over: GlinerDown"))
+        until(lambda: titled(site, "Over: GlinerGone"))
+    told = Counter(site.slack.titles)
+
+    assert before == []
+    for name in ("GlinerDown", "GlinerGone"):
+        assert (told[f"1 firing: {name}"], told[f"Over: {name}"]) == (1, 1), name
+    fired, over = site.shown("1 firing: GlinerDown"), site.shown("Over: GlinerDown")
+    summary = f"The predictor {target} does not answer Prometheus"
+    assert fired.startswith("<!here>\n")
+    assert f"*[critical]* {summary}\n" in fired
+    assert f"<{DOCS}#glinerdown|What to do> · {BOARD}" in fired
+    assert over.strip().endswith(f": {summary}")
+    assert seen[200] > 10
+
+
+def test_more_than_it_can_answer(tmp_path: Path) -> None:
+    """Callers are refused and wait: the aim is missed, and the queue is long."""
+    settings = {"max_queue_seconds": 2}
+    with (
+        servers.running(tmp_path, settings=settings) as server,
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+    ):
+        time.sleep(2)
+        before = list(site.slack.titles)
+        with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
+            until(lambda: titled(site, "1 firing: GlinerErrorsFast"), 40)
+            until(lambda: titled(site, "1 firing: GlinerQueueLong"), 60)
+
+    assert before == []
+    assert seen[429] > 10
+    errors, queue = (
+        site.shown("1 firing: GlinerErrorsFast"),
+        site.shown("1 firing: GlinerQueueLong"),
+    )
+    assert "% of predictions were refused for want of room or failed; 0.5 % are allowed." in errors
+    assert f"<{DOCS}#glinererrorsfast|What to do>" in errors
+    assert "*[warning]* Requests wait for the model of 127.0.0.1:" in queue
+    assert "<!here>" not in queue
+
+
+def test_a_model_that_does_not_give_its_golden_answers(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before goes on serving, and a warning says that the other was refused."""
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(embedded.path(), spoilt)
+    golden = json.loads((spoilt / "golden.json").read_text("utf-8"))
+    golden["requests"][0]["entities"][0]["score"] = 0.1
+    (spoilt / "golden.json").write_text(json.dumps(golden), "utf-8")
+    registered.point(settings, registered.register(settings, embedded.path()))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    source = f"models:/{settings.model_name}@champion"
+    with (
+        servers.running(tmp_path, "--model", source, settings={"follow_seconds": 1}) as server,
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+    ):
+        until(lambda: site.value('gliner_swaps_total{result="failed"}') == 0)
+        before = list(site.slack.titles)
+        registered.point(settings, registered.register(settings, spoilt))
+        until(lambda: titled(site, "1 firing: GlinerSwapFailed"))
+        until(lambda: titled(site, "1 firing: GlinerNotSwapped"))
+        [answer] = server.predict(TEXT, labels=["person"])
+
+    assert before == []
+    assert answer["entities"]
+    message = site.shown("1 firing: GlinerSwapFailed")
+    assert "could not take up another version of the model" in message
+    assert "did not give its own golden answers" in message
+    assert f"<{DOCS}#glinerswapfailed|What to do>" in message
