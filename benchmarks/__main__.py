@@ -54,7 +54,8 @@ def main() -> None:
         if plan.words or plan.labels:
             found.costs += experiments.costs(system, shape, plan, logs)
         _keep(found)
-    report.show(found, Console())
+    # A file has no width, and tables lose their figures in the 80 columns that it gets.
+    report.show(found, Console(width=None if sys.stdout.isatty() else 140))
     shown = not given.quick and given.out is None
     _write(found, DOCS if shown else given.out or CACHE / "results")
     if shown:

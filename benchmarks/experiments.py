@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+from urllib3.exceptions import HTTPError
 
 from benchmarks import load, texts
 from benchmarks.models import Model
 from benchmarks.plan import Plan
-from benchmarks.server import Server, running
+from benchmarks.server import Refused, Server, running
 from benchmarks.systems import System
 from benchmarks.texts import Question
 from pipeline import dataset, scoring
@@ -73,7 +73,7 @@ def side_by_side(
                     )
                     if turn == 1 and labelled:
                         found.accuracy.append(_accuracy(server, model, labelled))
-            except (PipelineError, httpx.HTTPError, OSError) as error:
+            except (PipelineError, Refused, HTTPError, OSError) as error:
                 reason = str(error).partition("\n")[0]
                 say(f"{model.name}, {system.title} {system.precision}: {reason}")
                 working.remove(system)
@@ -235,7 +235,7 @@ def _accuracy(server: Server, model: Model, asked: Sequence[Text]) -> Row:
     for one in asked:
         try:
             found = server.ask(Question(one.text, one.labels))
-        except httpx.HTTPStatusError:  # fast-gliner breaks on texts that are too long for a BERT
+        except Refused:  # fast-gliner breaks on texts that are too long for a BERT
             found, failed = [], failed + 1
         answers.append({(each["start"], each["end"], each["label"]) for each in found})
     score = scoring.f1(scoring.tally(truths, answers, labels).micro)

@@ -141,7 +141,9 @@ def _bound(wanted: float, most: bool) -> str:
 
 
 def _short(figure: float) -> str:
-    return "not measured" if math.isnan(figure) else f"{figure:g}"
+    if math.isnan(figure):
+        return "not measured"
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
 def _verdict(met: bool) -> str:

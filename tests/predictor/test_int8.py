@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from predictor import bundle, embedded, engines, golden, hardware
@@ -64,7 +65,7 @@ def test_only_the_encoders_linear_layers_are_in_int8(packed: Path) -> None:
     """All of them; heads, and products of two activations, stay in floating point."""
     products = {
         one.get_friendly_name(): weight_bits(one)
-        for one in openvino.ov.Core().read_model(packed / openvino.MODEL).get_ordered_ops()
+        for one in ov.Core().read_model(packed / openvino.MODEL).get_ordered_ops()
         if one.get_type_name() == "MatMul"
     }
     layers = {name for name, bits in products.items() if bits and "block" in name}

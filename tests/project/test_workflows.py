@@ -55,7 +55,7 @@ def jenkinsfile() -> Node:
 )
 def test_githubs_schema_knows_every_field(schema: str, files: list[Path]) -> None:
     """By the schemas that come with check-jsonschema."""
-    command = [BIN / "check-jsonschema", "--builtin-schema", schema, *files]
+    command = [str(BIN / "check-jsonschema"), "--builtin-schema", schema, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True)
 
     assert files
@@ -186,6 +186,7 @@ def test_a_secret_would_be_found(tmp_path: Path) -> None:
     file = tmp_path / "settings.py"
     # In two parts, or it would be found in this file.
     file.write_text("TOKEN = 'ghp_" + "x9Kd72LqPzR4tVb1WnYc6MsHf3GjAe80Qu5o'\n")
-    command = [BIN / "detect-secrets-hook", "--disable-plugin", "KeywordDetector", file]
+    hook = str(BIN / "detect-secrets-hook")
+    command = [hook, "--disable-plugin", "KeywordDetector", str(file)]
 
     assert subprocess.run(command, capture_output=True).returncode == 1
