@@ -1,4 +1,4 @@
-"""Writes a model in another form: `python -m benchmarks.forms onnx|bf16|fp32 FROM TO`."""
+"""Writes a model in another form: `python -m benchmarks.forms onnx|int8|bf16|fp32 FROM TO`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from benchmarks import medium, texts
+from pipeline import dataset
+from pipeline.measuring import measure
 from predictor import bundle, engines
+from predictor.engines import Window
+
+_EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "train"
+"""What activations are measured on where answers mean something: no text that F1 comes from."""
 
 
 def onnx(stock: Path, out: Path) -> None:
@@ -24,7 +31,16 @@ def ours(stock: Path, precision: str, out: Path) -> None:
     shutil.copytree(stock, out, dirs_exist_ok=True)
     manifest = replace(found.manifest, engine="openvino", precision=precision)
     (out / "bundle.json").write_text(json.dumps(asdict(manifest)) + "\n", encoding="utf-8")
-    engines.prepare(bundle.locate(str(out)))
+    seen = _seen(out) if precision == "int8" else []
+    engines.prepare(bundle.locate(str(out)), seen)
+
+
+def _seen(folder: Path) -> list[Window]:
+    """What activations are measured on for int8: texts of the kind that will come."""
+    if not (folder / medium.FACTS).is_file():
+        return measure.windows(folder, measure.texts(dataset.read(_EXAMPLES)))
+    asked = texts.sentences(measure.CALIBRATED, seed=2)
+    return [Window(tuple(one.text.split()), one.labels) for one in asked]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from benchmarks import medium
 from pipeline.progress import say
 from predictor import bundle, embedded, engines
 
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("int8", "bf16", "fp32")
 """What ours is measured in."""
 
 

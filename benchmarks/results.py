@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.plan import Plan
 from benchmarks.systems import FLASK, SYSTEMS, System
+from pipeline.measuring.choice import TOLERANCE
 
 Row = dict[str, Any]
 
@@ -71,9 +72,16 @@ class Results:
 
     @property
     def ours(self) -> System:
-        """The fastest of ours on the medium shape."""
+        """The fastest of ours on the medium shape that loses no more F1 than is allowed, on any
+        of the models that were asked about labelled texts."""
         mine = [one for one in self.measured("medium") if one.ours]
-        return max(mine, key=lambda one: self.median("medium", one.name))
+        asked = {row["model"] for row in self.accuracy}
+        good = [
+            one
+            for one in mine
+            if not any(self.f1_loss(one.name, model) > TOLERANCE for model in asked)
+        ]
+        return max(good or mine, key=lambda one: self.median("medium", one.name))
 
     @property
     def best_peer(self) -> System:
@@ -157,7 +165,7 @@ def targets(found: Results) -> list[Target]:
         ),
         Target("times the best peer", 2, float(summary["ratio_to_best_peer"])),
         Target("of the machine's limit", 0.6, float(summary["fraction_of_limit"])),
-        Target("F1 lost", 0.005, float(summary["f1_loss"]), most=True),
+        Target("F1 lost", TOLERANCE, float(summary["f1_loss"]), most=True),
         Target("MB of memory", 1500, max(row["memory_mb"] for row in mine), most=True),
         Target(
             "seconds until ready",
@@ -168,7 +176,7 @@ def targets(found: Results) -> list[Target]:
     ]
     if any(row["model"] == "deberta" for row in found.accuracy):
         lost = found.f1_loss(ours.name, "deberta")
-        listed.append(Target("F1 lost, small DeBERTa", 0.005, lost, most=True))
+        listed.append(Target("F1 lost, small DeBERTa", TOLERANCE, lost, most=True))
     at = {row["share"]: row for row in found.open if row["system"] == ours.name}
     if 0.7 in at:
         listed.append(Target("p99 at 70 % of capacity, ms", 500, at[0.7]["p99_ms"], most=True))

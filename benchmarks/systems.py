@@ -66,6 +66,7 @@ def _ours(precision: str) -> System:
         path="/v1/models/gliner:predict",
         body=lambda question: {"instances": [_plain(question)]},
         entities=lambda answer: answer["predictions"][0]["entities"],
+        lossless=precision != "int8",
         ours=True,
     )
 
@@ -122,6 +123,7 @@ def _fast(precision: str, file: str) -> System:
 
 FLASK = "flask"
 SYSTEMS = (
+    _ours("int8"),
     _ours("bf16"),
     _ours("fp32"),
     _flask(FLASK, "Flask, predict_entities", "fp32"),

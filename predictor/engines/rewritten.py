@@ -5,6 +5,7 @@ The same numbers as GLiNER's own, up to rounding, from the same weights:
 - DeBERTa projects its table of relative positions in every layer of every pass; the projected
   tables are made once. Only the distances that a text has are scored, and put in place by a
   shift of memory where the original gathers.
+- Queries, keys and values are one product, of weights that hold the scale already.
 - The last layer is computed only for the positions that words and prompts are read from.
 - The first linear layer over a span's start and end falls into a part for each, which spans
   share; the last one, and the product with a prompt, are one matrix for each prompt.
@@ -13,6 +14,7 @@ The same numbers as GLiNER's own, up to rounding, from the same weights:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -143,20 +145,15 @@ class Block(nn.Module):
     def __init__(self, layer: Any, heads: int, table: Tensor | None) -> None:
         super().__init__()
         attention = layer.attention.self
-        deberta = table is not None
-        self.query: nn.Linear = attention.query_proj if deberta else attention.query
-        self.key: nn.Linear = attention.key_proj if deberta else attention.key
-        self.value: nn.Linear = attention.value_proj if deberta else attention.value
+        names = ("query", "key", "value")
+        parts = [getattr(attention, f"{one}_proj" if table is not None else one) for one in names]
         self.positions = None if table is None else Positions(attention, table, heads)
         self.out, self.out_norm = layer.attention.output.dense, layer.attention.output.LayerNorm
         self.wide, self.narrow = layer.intermediate.dense, layer.output.dense
         self.activation, self.norm = layer.intermediate.intermediate_act_fn, layer.output.LayerNorm
         self.heads = heads
-        self.scale = (
-            self.positions.scale
-            if self.positions is not None
-            else 1 / math.sqrt(self.query.out_features // heads)
-        )
+        scale = 1 / math.sqrt(parts[0].out_features // heads)
+        self.mixed = _joined(parts, scale if self.positions is None else self.positions.scale)
 
     def forward(
         self,
@@ -168,9 +165,9 @@ class Block(nn.Module):
         kept: Tensor | None,
     ) -> Tensor:
         """States of shape (total, width) of the layer; of kept subwords only, where given."""
-        queries = self._split((self.query(states) * self.scale)[places])
-        keys = self._split(self.key(states)[places])
-        values = self._split(self.value(states)[places])
+        texts, length = places.shape
+        mixed = self.mixed(states)[places].view(texts, length, 3, self.heads, -1)
+        queries, keys, values = mixed.permute(2, 0, 3, 1, 4).unbind()
         added = bias
         if self.positions is not None:
             added = added + self.positions(queries, keys, rows)
@@ -185,9 +182,20 @@ class Block(nn.Module):
         normal: Tensor = self.norm(self.narrow(wide) + states)
         return normal
 
-    def _split(self, states: Tensor) -> Tensor:
-        texts, length, _ = states.shape
-        return states.view(texts, length, self.heads, -1).transpose(1, 2)
+
+def _joined(parts: Sequence[nn.Linear], scale: float) -> nn.Linear:
+    """Linear layers of the same input as one, the first with its output scaled."""
+    scales = (scale, *(1.0 for _ in parts[1:]))
+    joined = nn.Linear(parts[0].in_features, sum(one.out_features for one in parts))
+    joined.load_state_dict(
+        {
+            name: torch.cat(
+                [getattr(one, name) * by for one, by in zip(parts, scales, strict=True)]
+            )
+            for name in ("weight", "bias")
+        }
+    )
+    return joined
 
 
 class Memory(nn.Module):

@@ -74,7 +74,8 @@ class TorchEngine(Reading):
         self._token_level = config.span_mode == "token_level"
         self.precision = precision
         self.device = device
-        self._model = model
+        # What was rewritten is not kept twice.
+        self._model = model if rewritten is None else None
         processor: Any = model.data_processor
         tokenizer: Any = processor.transformer_tokenizer
         # A copy: GLiNER's own calls leave truncation and padding set on theirs.

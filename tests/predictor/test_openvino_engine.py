@@ -57,7 +57,7 @@ def worst(
     return max(found)
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 0.1)])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-5), ("bf16", 0.1)])
 def test_scores_equal_torch(
     folder: Path, expected: list[NDArray[np.float32]], precision: str, most: float
 ) -> None:
@@ -79,7 +79,7 @@ def test_lanes_do_not_mix(folder: Path, expected: list[NDArray[np.float32]]) -> 
         found = list(pool.map(lambda index: engine.score([WINDOWS[index % 3]]), range(60)))
 
     for index, one in enumerate(found):
-        assert worst(one, [expected[index % 3]], [WINDOWS[index % 3]]) < 1e-5
+        assert worst(one, [expected[index % 3]], [WINDOWS[index % 3]]) < 3e-5
 
 
 def test_an_exported_bundle_needs_no_torch(
@@ -114,7 +114,7 @@ print(json.dumps([heavy, engine.limits.words, engine.markers, scores]))
     assert heavy == []
     assert words == torch_engine.limits.words
     assert tuple(markers) == torch_engine.markers
-    assert worst([np.array(one, dtype=np.float32) for one in scores], expected) < 1e-5
+    assert worst([np.array(one, dtype=np.float32) for one in scores], expected) < 3e-5
 
 
 def test_other_weights_are_converted_anew(
@@ -130,7 +130,7 @@ def test_other_weights_are_converted_anew(
 
     assert "made from other weights" in caplog.text
     theirs = TorchEngine.load(tiny_bert, "cpu", "fp32").score(WINDOWS)
-    assert worst(engine.score(WINDOWS), theirs) < 1e-5
+    assert worst(engine.score(WINDOWS), theirs) < 3e-5
 
 
 def test_model_of_another_version_is_converted_anew(
