@@ -224,6 +224,7 @@ def write(source: str, out: Path) -> Bundle:
         BundleError: the source is no model, or `out` exists and is not empty.
     """
     from predictor import golden
+    from predictor.engines.exported import ONNX
     from predictor.engines.torch import TorchEngine
     from predictor.extraction import Extractor
 
@@ -235,6 +236,9 @@ def write(source: str, out: Path) -> Bundle:
         for file in found.folder.iterdir():
             if file.is_file() and file.name not in ("golden.json", "pytorch_model.bin"):
                 shutil.copyfile(file, out / file.name)
+        # Hub repositories have folders of that name too, with GLiNER's own export.
+        if found.manifest.engine == "onnx" and (found.folder / ONNX).is_dir():
+            shutil.copytree(found.folder / ONNX, out / ONNX)
     else:
         _save_with_encoder(found, out)
     (out / "bundle.json").write_text(

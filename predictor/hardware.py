@@ -7,6 +7,9 @@ from pathlib import Path
 
 from predictor.errors import StartupError
 
+CPU_ONLY = ("openvino", "onnx")
+"""Engines that give way to torch on any other device."""
+
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -15,12 +18,12 @@ def choose_device(asked: str, engine: str = "torch") -> str:
 
     Args:
         asked: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        engine: `openvino` was chosen for a CPU, so that is what `auto` is for it.
+        engine: one that was chosen for a CPU, such as `openvino`, has that for `auto`.
 
     Raises:
         StartupError: it is not there.
     """
-    if asked == "cpu" or (asked == "auto" and engine == "openvino"):
+    if asked == "cpu" or (asked == "auto" and engine in CPU_ONLY):
         return "cpu"
     import torch  # takes seconds, which a start without it is spared
 

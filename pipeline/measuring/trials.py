@@ -16,7 +16,7 @@ from pipeline.evaluation import Value
 from pipeline.measuring import measure
 from pipeline.measuring.measure import Text
 from predictor import bundle, engines, golden
-from predictor.engines import PRECISIONS
+from predictor.engines import PRECISIONS, exported
 from predictor.errors import BundleError
 from predictor.extraction import Extractor
 
@@ -187,7 +187,8 @@ def _variant(folder: Path, name: str, precision: str, work: Path) -> Path:
     variant = work / f"{name}-{precision}"
     variant.mkdir(parents=True)
     # Its own form is written there, and must not go through a link into the bundle.
-    own = {"bundle.json", *(["openvino.xml", "openvino.bin"] if precision == "int8" else [])}
+    forms = (*exported.OPENVINO, exported.ONNX) if precision == "int8" else ()
+    own = {"bundle.json", *forms}
     for file in found.folder.resolve().iterdir():
         if file.name not in own:
             (variant / file.name).symlink_to(file)

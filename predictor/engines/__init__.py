@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.errors import BundleError
-from predictor.hardware import choose_threads
+from predictor.hardware import CPU_ONLY, choose_threads
 
 if TYPE_CHECKING:
     from predictor.bundle import Bundle
 
-PRECISIONS = {"torch": ("fp32", "bf16", "fp16"), "openvino": ("fp32", "bf16", "int8")}
+PRECISIONS = {
+    "torch": ("fp32", "bf16", "fp16"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnx": ("fp32", "int8"),
+}
 """The engines there are, and what each computes in."""
 
 
@@ -99,7 +103,8 @@ def prepare(found: Bundle, windows: Sequence[Window] = ()) -> None:
     """Write into a bundle what its engine starts fastest from; torch needs nothing.
 
     Args:
-        windows: for int8, texts as the model will read them, to measure its activations on.
+        windows: for int8, texts as the model will read them, to measure its activations on;
+            onnx needs none.
 
     Raises:
         BundleError: the engine cannot run this model.
@@ -108,12 +113,18 @@ def prepare(found: Bundle, windows: Sequence[Window] = ()) -> None:
         from predictor.engines import openvino
 
         openvino.export(found, found.folder, found.manifest.precision, windows)
+    elif found.manifest.engine == "onnx":
+        from predictor.engines import onnx
+
+        onnx.export(found, found.folder, found.manifest.precision)
 
 
 def bring(found: Bundle) -> None:
     """Import the libraries of a bundle's engine, which take seconds and half a million objects."""
     if found.manifest.engine == "openvino":
-        import predictor.engines.openvino  # noqa: F401
+        import predictor.engines.openvino
+    elif found.manifest.engine == "onnx":
+        import predictor.engines.onnx  # noqa: F401
     else:
         import gliner  # noqa: F401 -- with torch and transformers
 
@@ -137,7 +148,7 @@ def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine
             f"{found.folder}: bundle.json asks for the engine {name!r}; those here are "
             f"{', '.join(PRECISIONS)}"
         )
-    if name == "openvino" and device != "cpu":
+    if name in CPU_ONLY and device != "cpu":
         name = "torch"
     if precision not in PRECISIONS[name]:
         raise BundleError(
@@ -148,6 +159,10 @@ def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine
         from predictor.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine.load(found, precision, choose_threads(threads))
+    if name == "onnx":
+        from predictor.engines.onnx import OnnxEngine
+
+        return OnnxEngine.load(found, precision, choose_threads(threads))
     from predictor.engines.torch import TorchEngine
 
     return TorchEngine.load(found.folder, device, precision)

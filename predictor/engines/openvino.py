@@ -8,13 +8,11 @@ is converted at the start.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -24,8 +22,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from predictor import logs
-from predictor.engines import Limits, Window
-from predictor.engines.reading import Distances, Layout, Reader, Reading, Splitter
+from predictor.engines import Window, exported
+from predictor.engines.exported import Facts
+from predictor.engines.reading import Reading
 from predictor.errors import BundleError
 
 # Its converter would report to its makers; without the package that does so, it does not.
@@ -35,10 +34,7 @@ import openvino as ov  # noqa: E402
 if TYPE_CHECKING:
     from predictor.bundle import Bundle
 
-MODEL = "openvino.xml"
-WEIGHTS = "openvino.bin"
-FORM = 2
-"""Raised when the converted model takes other inputs, so that none of before is fed these."""
+MODEL, WEIGHTS = exported.OPENVINO
 _FACTS = ["gliner_kserve"]
 """Where in the model's own metadata ours are."""
 _STEP = 8
@@ -46,44 +42,8 @@ _STEP = 8
 positions of padding cost less than another shape."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 """What is not in int8 is in the best that the CPU has."""
-_WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")
 
 _log = logging.getLogger(logs.OURS)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a converted model.
-
-    Attributes:
-        digest: of the bundle it was made from.
-        limits: of one forward pass.
-        layout: of its input.
-        splitter: GLiNER's name for what splits texts into words.
-        int8: whether its linear layers are.
-        form: of its inputs.
-    """
-
-    digest: str
-    limits: Limits
-    layout: Layout
-    splitter: str
-    int8: bool = False
-    form: int = FORM
-
-    @classmethod
-    def parse(cls, text: str) -> Facts:
-        """Read what `str` of `asdict` in JSON has written."""
-        raw = json.loads(text)
-        table = raw["layout"].pop("distances")
-        return cls(
-            digest=raw["digest"],
-            limits=Limits(**raw["limits"]),
-            layout=Layout(**raw["layout"], distances=Distances(**table) if table else None),
-            splitter=raw["splitter"],
-            int8=raw.get("int8", False),
-            form=raw.get("form", 1),
-        )
 
 
 class OpenVinoEngine(Reading):
@@ -91,8 +51,8 @@ class OpenVinoEngine(Reading):
 
     Args:
         model: the converted model.
-        tokenizer: the model's own.
         facts: what is known of it.
+        tokenizer: its own.
         precision: `fp32`, `bf16`, or `int8` for a model that is so; a CPU without bf16 computes
             in fp32 what the latter two leave to it.
         threads: CPU threads in all.
@@ -102,7 +62,7 @@ class OpenVinoEngine(Reading):
     device = "cpu"
 
     def __init__(
-        self, model: ov.Model, tokenizer: Tokenizer, facts: Facts, precision: str, threads: int
+        self, model: ov.Model, facts: Facts, tokenizer: Tokenizer, precision: str, threads: int
     ) -> None:
         core = ov.Core()
         hint = _HINTS[precision]
@@ -113,7 +73,7 @@ class OpenVinoEngine(Reading):
                 precision = "fp32"
         self.precision = precision
         self.limits = facts.limits
-        super().__init__(Reader(tokenizer, _splitter(facts.splitter), facts.layout))
+        super().__init__(facts.reader(tokenizer))
         # Two passes at once on one thread each do more than one on two; beyond two, more
         # threads for each are worth more than yet another pass.
         self.lanes = min(threads, 2)
@@ -140,21 +100,13 @@ class OpenVinoEngine(Reading):
             BundleError: the files make no model, or one that cannot be converted; or it is asked
                 for in int8, which takes texts to measure on, and was not exported so.
         """
-        exported = _exported(found)
-        if exported is not None and exported[1].int8 != (precision == "int8"):
-            _log.warning("%s is in another precision than %s; not used", MODEL, precision)
-            exported = None
-        if exported is None and precision == "int8":
-            raise BundleError(
-                f"{found.folder}: there is no {MODEL} of these weights in int8; make it with "
-                "`python -m predictor optimise`, which needs labelled texts"
-            )
-        if exported is not None:
-            model, facts = exported
-            tokenizer = Tokenizer.from_file(str(found.folder / "tokenizer.json"))
-        else:
-            model, facts, tokenizer = _converted(found)
-        return cls(model, tokenizer, facts, precision, threads)
+        own = _exported(found, precision)
+        if own is not None:
+            return cls(*own, exported.tokenizer(found), precision, threads)
+        if precision == "int8":
+            raise exported.no_int8(found, MODEL)
+        model, facts, tokenizer = _converted(found)
+        return cls(model, facts, tokenizer, precision, threads)
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
@@ -191,19 +143,18 @@ def export(found: Bundle, out: Path, precision: str, windows: Sequence[Window] =
     if precision == "int8":
         from predictor.engines.quantised import quantised
 
-        reader = Reader(tokenizer, _splitter(facts.splitter), facts.layout)
+        reader = facts.reader(tokenizer)
         pairs = (windows[at : at + 2] for at in range(0, len(windows), 2))
         model = quantised(model, [reader.batch(pair, _STEP).inputs() for pair in pairs])
         facts = replace(facts, int8=True)
-    file = found.folder / "tokenizer.json"
-    if not file.is_file() or not _same(Tokenizer.from_file(str(file)), tokenizer):
+    if not exported.whole(found, tokenizer):
         return False
-    model.set_rt_info(json.dumps(asdict(facts)), _FACTS)
+    model.set_rt_info(facts.written(), _FACTS)
     ov.save_model(model, str(out / MODEL), compress_to_fp16=precision != "fp32")
     return True
 
 
-def _exported(found: Bundle) -> tuple[ov.Model, Facts] | None:
+def _exported(found: Bundle, precision: str) -> tuple[ov.Model, Facts] | None:
     file = found.folder / MODEL
     if not (file.is_file() and (found.folder / WEIGHTS).is_file()):
         return None
@@ -213,65 +164,31 @@ def _exported(found: Bundle) -> tuple[ov.Model, Facts] | None:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise BundleError(f"{file}: is not ours, or damaged: {first_line}") from error
-    if facts.digest != found.digest:
-        _log.warning("%s was made from other weights; the model is converted again", MODEL)
-        return None
-    if facts.form != FORM:
-        _log.warning("%s was made by another version; the model is converted again", MODEL)
-        return None
-    return model, facts
+    return (model, facts) if facts.fit(found, precision, MODEL) else None
 
 
 def _converted(found: Bundle) -> tuple[ov.Model, Facts, Tokenizer]:
     """A bundle's model by way of PyTorch."""
     import torch
 
-    from predictor.engines.rewritten import Probabilities
-    from predictor.engines.torch import TorchEngine
-
-    engine = TorchEngine.load(found.folder, "cpu", "fp32")
-    rewritten = engine.rewritten
-    if rewritten is None:
-        raise BundleError(f"{found.folder}: openvino cannot run this kind of model; torch can")
-
-    batch = engine.reader.batch([_EXAMPLE, _EXAMPLE])
+    model, facts, reader = exported.rewritten(found, "openvino")
+    batch = reader.batch([exported.EXAMPLE, exported.EXAMPLE])
     try:
         with torch.no_grad(), warnings.catch_warnings():
             # That tracing is deprecated, and that it fixes what does not change here.
             warnings.simplefilter("ignore")
-            model = ov.convert_model(
-                Probabilities(rewritten),
-                example_input=tuple(torch.from_numpy(one) for one in batch.inputs()),
+            converted = ov.convert_model(
+                model, example_input=tuple(torch.from_numpy(one) for one in batch.inputs())
             )
     except Exception as error:  # noqa: BLE001 -- OpenVINO raises all sorts; its text holds weights, by the megabyte
         raise BundleError(
             f"{found.folder}: openvino cannot convert this model ({type(error).__name__}); "
             "use the engine torch"
         ) from None
-    facts = Facts(found.digest, engine.limits, engine.reader.layout, engine.splitter)
-    return model, facts, engine.reader.tokenizer
-
-
-_EXAMPLE = Window(("Ada", "was", "born", "in", "London"), ("person", "city"))
+    return converted, facts, reader.tokenizer
 
 
 def _capabilities(core: ov.Core) -> Sequence[str]:
     """What this CPU is fast in."""
     found: Sequence[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found
-
-
-def _same(one: Tokenizer, other: Tokenizer) -> bool:
-    one.no_truncation()
-    one.no_padding()
-    return one.to_str() == other.to_str()
-
-
-def _splitter(kind: str) -> Splitter:
-    if kind != "whitespace":
-        from gliner.data_processing import WordsSplitter
-
-        other: Splitter = WordsSplitter(kind)
-        return other
-    # GLiNER's own, without GLiNER and all that comes with it.
-    return lambda text: ((one.group(), one.start(), one.end()) for one in _WORD.finditer(text))

@@ -15,18 +15,14 @@ import checkpoints
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scores import WINDOWS, worst
 
 from predictor import bundle, embedded, engines
-from predictor.engines import Window, openvino
+from predictor.engines import openvino
+from predictor.engines.exported import Facts
 from predictor.engines.openvino import MODEL, OpenVinoEngine
 from predictor.engines.torch import TorchEngine
 from predictor.errors import BundleError
-
-WINDOWS = (
-    Window(("Ada", "Lovelace", "was", "born", "in", "London", "."), ("person", "location")),
-    Window(("so", "it", "goes"), ("person", "location", "date of birth")),
-    Window(("Grace", "Hopper", "met", "Alan", "Turing", "in", "Oslo", ".") * 9, ("person",)),
-)
 
 
 @pytest.fixture(scope="module", params=["embedded", "deberta"])
@@ -41,20 +37,6 @@ def expected(folder: Path) -> list[NDArray[np.float32]]:
 
 def load(folder: Path, precision: str = "fp32", threads: int = 1) -> OpenVinoEngine:
     return OpenVinoEngine.load(bundle.locate(str(folder)), precision, threads)
-
-
-def worst(
-    ours: list[NDArray[np.float32]], theirs: list[NDArray[np.float32]], windows: Any = WINDOWS
-) -> float:
-    """The largest difference between scores of spans that lie in the text."""
-    found = []
-    for window, one, other in zip(windows, ours, theirs, strict=True):
-        assert one.shape == other.shape
-        words, width, _ = one.shape
-        inside = np.arange(words)[:, None] + np.arange(width) < words
-        assert len(window.words) == words
-        found.append(float(np.abs(one[inside] - other[inside]).max()))
-    return max(found)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-5), ("bf16", 0.1)])
@@ -143,7 +125,7 @@ def test_model_of_another_version_is_converted_anew(
     packed = tmp_path / "packed"
     shutil.copytree(tiny_bert, packed)
     with monkeypatch.context() as before:
-        before.setattr(openvino.Facts, "__init__", partialmethod(openvino.Facts.__init__, form=1))
+        before.setattr(Facts, "__init__", partialmethod(Facts.__init__, form=1))
         openvino.export(bundle.locate(str(packed)), packed, "fp32")
 
     engine = load(packed)
