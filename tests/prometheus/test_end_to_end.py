@@ -105,7 +105,7 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_more_than_it_can_answer(tmp_path: Path) -> None:
-    """Callers are refused and wait: the aim is missed, and the queue is long."""
+    """Callers are refused and wait: the aim is missed, and the queue is long, until they go."""
     settings = {"max_queue_seconds": 2}
     with (
         servers.running(tmp_path, settings=settings) as server,
@@ -116,8 +116,18 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
             until(lambda: titled(site, "1 firing: GlinerErrorsFast"), 40)
             until(lambda: titled(site, "1 firing: GlinerQueueLong"), 60)
+        flooded = time.monotonic()
+        with asking(server.url, 1, TEXT, 0.1):
+            until(lambda: titled(site, "Over: GlinerQueueLong"))
+            until(lambda: titled(site, "Over: GlinerErrorsFast"), 60)
+        lasted = time.monotonic() - flooded
+    told = Counter(site.slack.titles)
 
     assert before == []
+    assert (told["1 firing: GlinerQueueLong"], told["Over: GlinerQueueLong"]) == (1, 1)
+    # Critical: told again every hour, which is a minute here.
+    assert 1 <= told["1 firing: GlinerErrorsFast"] <= 2 + lasted // 60
+    assert told["Over: GlinerErrorsFast"] == 1
     assert seen[429] > 10
     errors, queue = (
         site.shown("1 firing: GlinerErrorsFast"),
@@ -132,18 +142,21 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
 def test_a_model_that_does_not_give_its_golden_answers(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The version before goes on serving, and a warning says that the other was refused."""
+    """The version before goes on serving, and a warning says that the other was refused; both
+    alerts end when the alias is back where it was."""
     spoilt = tmp_path / "spoilt"
     shutil.copytree(embedded.path(), spoilt)
     golden = json.loads((spoilt / "golden.json").read_text("utf-8"))
     golden["requests"][0]["entities"][0]["score"] = 0.1
     (spoilt / "golden.json").write_text(json.dumps(golden), "utf-8")
-    registered.point(settings, registered.register(settings, embedded.path()))
+    sound = registered.register(settings, embedded.path())
+    registered.point(settings, sound)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     source = f"models:/{settings.model_name}@champion"
     with (
         servers.running(tmp_path, "--model", source, settings={"follow_seconds": 1}) as server,
-        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+        # An hour is twenty seconds: that long a failure is remembered.
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://"), 180) as site,
     ):
         until(lambda: site.value('gliner_swaps_total{result="failed"}') == 0)
         before = list(site.slack.titles)
@@ -151,8 +164,14 @@ def test_a_model_that_does_not_give_its_golden_answers(
         until(lambda: titled(site, "1 firing: GlinerSwapFailed"))
         until(lambda: titled(site, "1 firing: GlinerNotSwapped"))
         [answer] = server.predict(TEXT, labels=["person"])
+        registered.point(settings, sound)
+        until(lambda: titled(site, "Over: GlinerNotSwapped"))
+        until(lambda: titled(site, "Over: GlinerSwapFailed"), 60)
+    told = Counter(site.slack.titles)
 
     assert before == []
+    for name in ("GlinerSwapFailed", "GlinerNotSwapped"):
+        assert (told[f"1 firing: {name}"], told[f"Over: {name}"]) == (1, 1), name
     assert answer["entities"]
     message = site.shown("1 firing: GlinerSwapFailed")
     assert "could not take up another version of the model" in message
