@@ -62,9 +62,6 @@ class Traces:
     def __init__(
         self, service: str, tell: Callable[[bool], None], ids: IdGenerator | None = None
     ) -> None:
-        # The exporter warns of each try, the processor of each span for which there is no room.
-        for noisy in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         # What the environment says of it comes first; OpenTelemetry's own name would be
         # `unknown_service`. A pod's host name is its own.
         ours = Resource(
@@ -79,6 +76,9 @@ class Traces:
         self.provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
         self.provider.add_span_processor(BatchSpanProcessor(_Told(OTLPSpanExporter(), tell)))
         self.tracer: Tracer = self.provider.get_tracer("gliner-kserve", __version__)
+        # What is wrong with a variable has been said by now. From here on it would warn of each
+        # try to export, of each span for which there is no room, and of a caller's headers.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
     def stop(self, seconds: float) -> bool:
         """Export what is left, for so long at most.
