@@ -17,6 +17,7 @@ import servers
 import wire
 from collector import Collector, Span
 from followed import lines, until
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from servers import ROOT, RunningServer
 
 pytestmark = pytest.mark.server
@@ -214,7 +215,7 @@ def test_probes_are_not_traced(traced: RunningServer, collected: Collector) -> N
     for path in paths:
         wire.http(traced, "GET", path, headers=trace)
     with wire.stub(traced) as service:
-        service.ServerLive(wire.pb.ServerLiveRequest(), metadata=tuple(trace.items()))
+        service.ServerLive(pb.ServerLiveRequest(), metadata=tuple(trace.items()))
     ask(traced, "v1", {"traceparent": f"00-{'1' * 32}-{CALLER}-01"})
 
     spans_of(collected, "1" * 32)
