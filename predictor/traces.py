@@ -37,7 +37,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from predictor import __version__
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
+UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _B3_TRACE = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _B3_SPAN = re.compile(r"[0-9a-f]{16}")
 _W3C = TraceContextTextMapPropagator()
@@ -126,7 +126,7 @@ def parent(headers: Mapping[str, str]) -> Context:
     if not (_B3_TRACE.fullmatch(trace) and _B3_SPAN.fullmatch(span)):
         return Context()
     declined = headers.get("x-b3-sampled", "").lower() in ("0", "false")
-    return remote(int(trace, 16), int(span, 16), _UNSAMPLED if declined else SAMPLED)
+    return remote(int(trace, 16), int(span, 16), UNSAMPLED if declined else SAMPLED)
 
 
 def remote(trace_id: int, span_id: int, flags: TraceFlags) -> Context:

@@ -102,13 +102,14 @@ def _show(traces: Traces, name: str, job: str, begun: int, failure: BaseExceptio
 
 def _parent(traces: Traces, job: str) -> Context:
     """The run's span, sampled or not as it will be."""
-    from opentelemetry.trace import TraceFlags
+    from opentelemetry.sdk.trace.sampling import Decision
 
-    from predictor.traces import SAMPLED, remote
+    from predictor.traces import SAMPLED, UNSAMPLED, remote
 
     trace_id, span_id = ids(job)
-    sampled = traces.provider.sampler.should_sample(None, trace_id, "run").decision.is_sampled()
-    return remote(trace_id, span_id, SAMPLED if sampled else TraceFlags(TraceFlags.DEFAULT))
+    decision = traces.provider.sampler.should_sample(None, trace_id, "run").decision
+    sampled = decision is Decision.RECORD_AND_SAMPLE
+    return remote(trace_id, span_id, SAMPLED if sampled else UNSAMPLED)
 
 
 def _show_run(job: str, begun: int) -> None:

@@ -1,6 +1,7 @@
 """A run's trace: steps in processes of their own, and the run above them."""
 
 # No `from __future__`: kfp needs annotations that are types.
+# mypy: disable-error-code="untyped-decorator"
 
 from collections.abc import Iterator
 from pathlib import Path
