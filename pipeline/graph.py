@@ -43,6 +43,10 @@ CONFIG = (
     "AWS_ENDPOINT_URL_S3",
     "MLFLOW_S3_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
 )
 """Keys of the config map, each an environment variable; all are optional but the first."""
 

@@ -11,11 +11,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
-from predictor import bundle, engines, following, hardware, logs, memory, presets, registry, served
+from predictor import (
+    bundle,
+    context,
+    engines,
+    following,
+    hardware,
+    logs,
+    memory,
+    otlp,
+    presets,
+    registry,
+    served,
+)
 from predictor.downloads import Downloads
 from predictor.errors import StartupError
 from predictor.origin import Origin
@@ -24,9 +37,10 @@ from predictor.settings import Settings
 if TYPE_CHECKING:
     from predictor.model import GlinerModel
     from predictor.routes import Site
+    from predictor.traces import Traces
 
 _LAST_SECONDS = 5.0
-"""How long a version that is being taken up may hold up the exit."""
+"""How long a version that is being taken up may hold up the exit, and spans that are left."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # FastAPI would export what `predictor.traces` leaves out.
+    os.environ["FASTAPI_OTEL_AUTO_CONFIGURE"] = "false"
     try:
         if arguments[:1] == ["bundle"]:
             write_bundle(arguments[1:])
@@ -117,6 +133,7 @@ def serve(arguments: Sequence[str]) -> None:
 
     ports = [options.http_port, *([options.grpc_port] if options.enable_grpc else [])]
     check_ports(*ports)
+    exported = _traces()
     known = presets.load(settings.presets_file)
     site = _site(options, settings, known)
     server = Server(
@@ -135,10 +152,33 @@ def serve(arguments: Sequence[str]) -> None:
     )
     logging.getLogger(logs.OURS).info("serving", extra={"fields": site.model.facts})
     server.serve()
+    if exported:
+        exported.stop(_LAST_SECONDS)
     if site.follower and not site.follower.stop(_LAST_SECONDS):
         # It hangs in a download, or is in the middle of torch, which a thread that dies with
         # the interpreter may take down with an abort.
         os._exit(0)
+
+
+def _traces() -> Traces | None:
+    """Trace requests where OpenTelemetry's variables say where to."""
+    if not (endpoint := otlp.endpoint()):
+        return None
+    from predictor.spans import RequestTracer
+    from predictor.traces import Traces
+
+    log = logging.getLogger(logs.OURS)
+    address = {"fields": {"endpoint": urlsplit(endpoint).netloc.rpartition("@")[2]}}
+
+    def tell(well: bool) -> None:
+        if well:
+            log.info("traces are exported again", extra=address)
+        else:
+            log.warning("traces are not exported", extra=address)
+
+    exported = Traces("gliner-predictor", tell)
+    context.trace_requests(RequestTracer(exported.tracer))
+    return exported
 
 
 def _settings() -> Settings:

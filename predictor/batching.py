@@ -76,7 +76,10 @@ class WorkQueue:
             queued=time.monotonic(),
             started=context.started,
             deadline=min(context.deadline or math.inf, context.started + self._timeout),
+            spans=context.spans,
         )
+        if ask.spans:
+            ask.spans.ask(extractor, queries)
         lanes.expect(ask, work)
         self._enter()
         late = too_late(ask)
@@ -126,6 +129,7 @@ class WorkQueue:
         """Read some of a request and put it in line. The rest comes after other requests."""
         readings: list[Reading] = []
         characters, last = 0, False
+        started = time.monotonic()
         try:
             while characters <= _MOST_UNREAD and not last and not lanes.ended(ask):
                 reading = next(ask.texts, None)
@@ -134,10 +138,14 @@ class WorkQueue:
                 else:
                     readings.append(reading)
                     characters += len(reading.query.text)
+            if ask.spans:
+                ask.spans.read(started, readings, last=last)
             lanes.add(ask, readings, last=last)
             if not last and not ask.over:
                 self._reader.submit(self._read, lanes, ask)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is this request's
+            if ask.spans:
+                ask.spans.read(started, readings, last=True, error=error)
             lanes.end(ask, error)
 
     def _enter(self) -> None:

@@ -12,7 +12,12 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    # Only where traces are exported is it imported: it brings OpenTelemetry.
+    from predictor.spans import RequestSpans, RequestTracer
 
 _ID = re.compile(r"^[\x21-\x7e]{1,128}$")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -45,13 +50,15 @@ class RequestContext:
 
     Attributes:
         request_id: taken from `x-request-id` or made; echoed in the answer.
-        trace_id: from `traceparent` or `x-b3-traceid`, else empty.
+        trace_id: of its spans; where there are none from `traceparent` or `x-b3-traceid`, else
+            empty.
         deadline: `time.monotonic()` after which the answer is of no use, or None.
         started: `time.monotonic()` when the request came.
         protocol: `v1`, `v2`, `grpc`, `web` (page and compatibility endpoints) or `ops`.
         endpoint: the route, with names of models and tensors left out.
         counts: how many texts, words, windows and entities it had; never which.
         model: the model that answers it, once that is known.
+        spans: where it is traced.
     """
 
     request_id: str
@@ -63,8 +70,10 @@ class RequestContext:
     counts: dict[str, int] = field(default_factory=dict)
     error: str = ""
     model: Identity | None = None
+    spans: RequestSpans | None = None
 
 
+_tracer: RequestTracer | None = None
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
 
 
@@ -87,6 +96,18 @@ def open_request(headers: Mapping[str, str], timeout: float | None = None) -> Re
     )
     _current.set(context)
     return context
+
+
+def trace_requests(tracer: RequestTracer | None) -> None:
+    """Trace the requests that come from now on."""
+    global _tracer
+    _tracer = tracer
+
+
+def begin_trace(context: RequestContext, headers: Mapping[str, str], method: str = "") -> None:
+    """Begin the spans of a request, once its protocol and endpoint are known."""
+    if _tracer:
+        context.spans = _tracer.begin(context, headers, method)
 
 
 def current() -> RequestContext:

@@ -14,7 +14,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from predictor import infer_body, metrics
-from predictor.context import RequestContext, open_request
+from predictor.context import RequestContext, begin_trace, open_request
 from predictor.errors import NoVersions
 from predictor.guard import translate
 from predictor.logs import log_request
@@ -58,6 +58,7 @@ class Edge(AsyncServerInterceptor):
         opened.protocol, opened.endpoint = "grpc", method_name.rpartition("/")[2]
         if opened.endpoint != "ModelInfer":
             opened.protocol = "ops"
+        begin_trace(opened, headers)
         status = "OK"
         try:
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
@@ -74,6 +75,8 @@ class Edge(AsyncServerInterceptor):
             context.set_trailing_metadata((*retry, *_answered_by(opened)))
         finally:
             log_request(opened, status, metrics.count_request(opened, status))
+            if opened.spans:
+                opened.spans.end(opened, status)
         # Last, as an answer is: whoever has the error finds it counted and logged already.
         return await context.abort(grpc.StatusCode[ours.grpc], str(ours))
 

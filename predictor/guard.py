@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictor.context import RequestContext, open_request
+from predictor.context import RequestContext, begin_trace, open_request
 from predictor.errors import (
     Internal,
     InvalidRequest,
@@ -75,6 +75,7 @@ class Guard:
         }
         context = open_request(headers)
         context.protocol, context.endpoint = _classify(scope["path"])
+        begin_trace(context, headers, scope["method"])
         status, finished = 0, False
         read = asyncio.Event()
         task = asyncio.current_task()
@@ -115,6 +116,8 @@ class Guard:
         finally:
             watch.cancel()
             log_request(context, status, count_request(context, status))
+            if context.spans:
+                context.spans.end(context, status)
 
     def _mark(self, headers: MutableHeaders, context: RequestContext) -> None:
         headers["x-request-id"] = context.request_id

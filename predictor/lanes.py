@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -131,6 +132,8 @@ class Lanes:
                 if not self._ended(ask) and not ask.dispatched:
                     ask.dispatched = True
                     metrics.QUEUE.observe(time.monotonic() - ask.queued)
+                    if ask.spans:
+                        ask.spans.queued(ask.queued)
             if batch := [one for one in taken if not one.ask.over]:
                 self._running += len(batch)
                 return batch
@@ -164,9 +167,11 @@ class Lanes:
 
     def _score(self, batch: Sequence[Waiting]) -> None:
         """Score windows together; where that fails, each alone."""
+        started = time.monotonic()
         try:
             scored = _scores(batch)
         except Exception as error:  # noqa: BLE001 -- whatever an engine raises
+            _show(batch, started, error)
             if len(batch) == 1:
                 self.end(batch[0].ask, error)
                 return
@@ -175,6 +180,7 @@ class Lanes:
                 if not self.ended(one.ask):
                     self._score([one])
             return
+        _show(batch, started)
         for one, scores in zip(batch, scored, strict=True):
             try:
                 one.row.collect(scores)
@@ -197,10 +203,13 @@ class Lanes:
 
     def _finish(self, ask: Ask) -> None:
         outcome: Outcome
+        started = time.monotonic()
         try:
             outcome = [reading.result() for reading in ask.readings]
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is this request's
             outcome = error
+        if ask.spans:
+            ask.spans.merged(started, outcome)
         self.end(ask, outcome)
 
 
@@ -214,3 +223,11 @@ def _scores(batch: Sequence[Waiting]) -> list[NDArray[np.float32]]:
     if len(scored) != len(batch):
         raise RuntimeError(f"the engine gave {len(scored)} scores for {len(batch)} windows")
     return scored
+
+
+def _show(batch: Sequence[Waiting], started: float, error: Exception | None = None) -> None:
+    """Show a forward pass in the traces of the requests in it."""
+    own = Counter(one.ask.spans for one in batch if one.ask.spans)
+    if own:
+        positions = len(batch) * max(one.positions for one in batch)
+        next(iter(own)).passed(own, started, positions, error)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.budget import Budget
 from predictor.extraction import Extraction, Extractor, Reading, Row
+
+if TYPE_CHECKING:
+    from predictor.spans import RequestSpans
 
 Outcome = list[Extraction] | Exception
 """What a request ends with."""
@@ -48,6 +51,7 @@ class Ask:
         dispatched: whether that was noted.
         turn: the line's clock at which its next window's turn is.
         over: whether it has results or an error, or nobody waits for them.
+        spans: where it is traced.
     """
 
     extractor: Extractor
@@ -65,6 +69,7 @@ class Ask:
     dispatched: bool = False
     turn: float = 0.0
     over: bool = False
+    spans: RequestSpans | None = None
 
     @property
     def done(self) -> bool:

@@ -15,12 +15,15 @@ EXPORTERS = {
     "kube_pod_container_status_waiting_reason": "kube-state-metrics",
     "certmanager_certificate_expiration_timestamp_seconds": "cert-manager",
     "istio_requests_total": "Istio",
+    "kubeflow_recurring_run_enabled": "kube-state-metrics",
+    "kubeflow_recurring_run_next_timestamp_seconds": "kube-state-metrics",
 }
 """Metrics that no predictor has, as their exporters document them."""
 
 WHERE = {"namespace": "gliner", "pod": "gliner-predictor-00002-deployment-5c8-x2"}
 OTHER = {**WHERE, "pod": "mlflow-7f-abc"}
 FIRST, SECOND = ({"destination_workload": f"gliner-predictor-0000{n}-deployment"} for n in (1, 2))
+SCHEDULE = {"namespace": "gliner", "name": "gliner-refreshx7k2p"}
 CERTIFICATE = {"namespace": "istio-system", "name": "gliner-tls"}
 
 
@@ -80,8 +83,19 @@ def met(workload: dict[str, str], **by_code: str) -> Series:
     return found
 
 
+def scheduled(enabled: str, due: str, **labels: str) -> Series:
+    """A recurring run of Kubeflow's, and when its next run is due."""
+    where = {**SCHEDULE, **labels}
+    found = series("kubeflow_recurring_run_enabled", enabled, **where)
+    return found | series("kubeflow_recurring_run_next_timestamp_seconds", due, **where)
+
+
 DAY = 86_400
 FIRES = [
+    # Due after ten minutes, and not started for an hour.
+    Case("GlinerRecurringRunMissing", scheduled("1x120", "600x120"), "90m", "", SCHEDULE),
+    Case("GlinerRecurringRunMissing", scheduled("1x9 0x60", "86400x69"), "40m", "", {}),
+    Case("GlinerRecurringRunMissing", scheduled("1x9", "86400x9"), "60m", "", {}),
     Case("GlinerMemoryHigh", memory("95x30"), "16m", "95%", WHERE),
     Case("GlinerOutOfMemory", ended("0x5 1x9"), "9m", "", WHERE),
     Case("GlinerThrottled", throttled("0+60x40"), "20m", "60%", WHERE),
@@ -99,6 +113,17 @@ FIRES = [
     ),
 ]
 QUIET = [
+    # Each run was started, and the next is due.
+    Case("GlinerRecurringRunMissing", scheduled("1x120", "600x10 90000x110"), "90m"),
+    Case("GlinerRecurringRunMissing", scheduled("1x120", "600x120", name="churn-x"), "90m"),
+    # An old one that is disabled, beside one that is not.
+    Case(
+        "GlinerRecurringRunMissing",
+        scheduled("0x120", "600x120", name="gliner-old") | scheduled("1x120", "90000x120"),
+        "90m",
+    ),
+    # Where nothing exports them.
+    Case("GlinerRecurringRunMissing", {}, "90m"),
     Case("GlinerMemoryHigh", memory("85x30"), "16m"),
     Case("GlinerMemoryHigh", memory("95x30", **OTHER), "16m"),
     # It ended for want of memory long ago.

@@ -80,19 +80,17 @@ def documented() -> dict[str, Any]:
 
 
 @contextmanager
-def watching(folder: Path, target: str) -> Iterator[Site]:
+def watching(folder: Path, target: str, factor: float = FACTOR) -> Iterator[Site]:
     """Watch a predictor that runs at `host:port`, by the rules and routes of this project.
+
+    All times are shorter by a factor.
 
     Alertmanager starts when Prometheus has met the predictor. Prometheus takes five seconds to find
     its targets, which are five minutes here: until then it says that there is no predictor.
     """
-    never = [
-        {"name": one["name"], "time_intervals": [{"years": ["2000"]}]}
-        for one in alertmanagers.config()["time_intervals"]
-    ]
     rules = folder / "rules.yaml"
     rules.write_text(
-        yaml.safe_dump(hurried(yaml.safe_load((FOLDER / "rules.yaml").read_text()), FACTOR))
+        yaml.safe_dump(hurried(yaml.safe_load((FOLDER / "rules.yaml").read_text()), factor))
     )
     port = free_port()
     with (
@@ -102,8 +100,8 @@ def watching(folder: Path, target: str) -> Iterator[Site]:
         site = Site(url, slack)
         until(lambda: site.value('up{job="gliner"}') == 1)
         until(lambda: site.value('ALERTS{alertname="GlinerGone"}') is None)
-        # Warnings would wait for the morning: when they do is tried elsewhere.
-        routes = alertmanagers.on_this_machine(folder, FACTOR, slack.url, {"time_intervals": never})
+        awake = alertmanagers.at_any_hour()
+        routes = alertmanagers.on_this_machine(folder, factor, slack.url, awake)
         with alertmanagers.serving(folder, routes, port):
             yield site
 

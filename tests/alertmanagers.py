@@ -49,6 +49,17 @@ def routes(route: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from routes(one)
 
 
+def at_any_hour() -> dict[str, Any]:
+    """What to change so that warnings do not wait for the morning: when they do has tests of its
+    own."""
+    return {
+        "time_intervals": [
+            {"name": one["name"], "time_intervals": [{"years": ["2000"]}]}
+            for one in config()["time_intervals"]
+        ]
+    }
+
+
 def on_this_machine(
     folder: Path,
     factor: float,
@@ -111,22 +122,21 @@ class Alertmanager:
 
     def tell(self, *alerts: Labels, ended: bool = False) -> None:
         """Raise alerts by their labels, as Prometheus does, or end them."""
-        now = datetime.now(timezone.utc)
-        times = {"endsAt": now.isoformat()} if ended else {}
         words = {
             "summary": "It is so",
             "description": "Something is < something & more.",
             "runbook_url": "https://docs.example/alerts.md#one",
             "dashboard_url": "https://grafana.example/d/gliner-service",
         }
+        self.post([(one, words) for one in alerts], ended=ended)
+
+    def post(self, alerts: Sequence[tuple[Labels, Labels]], *, ended: bool = False) -> None:
+        """Raise alerts by labels and annotations, or end them."""
+        now = datetime.now(timezone.utc).isoformat()
+        times = {"startsAt": now, **({"endsAt": now} if ended else {})}
         body = [
-            {
-                "labels": dict(one),
-                "annotations": words,
-                "startsAt": now.isoformat(),
-                **times,
-            }
-            for one in alerts
+            {"labels": dict(labels), "annotations": dict(words), **times}
+            for labels, words in alerts
         ]
         httpx.post(f"{self.url}/api/v2/alerts", json=body, trust_env=False).raise_for_status()
 

@@ -39,6 +39,8 @@ def combinations() -> Iterator[tuple[str, ...]]:
     yield ("istio", "pipeline", "kubeflow-alone", "kpa")
     yield ("istio-standard", "pipeline", "standard", "kubeflow-alone", "hpa")
     yield ("s3-outside", "no-keys")
+    yield ("pipeline", "tracing")
+    yield ("istio-standard", "pipeline", "standard", "hpa", "tracing")
     for cloud in CLOUDS:
         yield ("istio", "pipeline", "spread", "kpa", cloud)
         yield ("istio-standard", "pipeline", "standard", "hpa", cloud)

@@ -16,6 +16,7 @@ from tenacity.wait import wait_exponential
 from pipeline import settings as settings_of
 from pipeline.errors import PipelineError, Refused, Unavailable
 from pipeline.progress import say
+from pipeline.runs import trace
 from pipeline.runs.outcome import FAILED
 
 P = ParamSpec("P")
@@ -82,7 +83,12 @@ def patience(retries: int) -> Retrying:
 
 
 def _patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return patience(settings_of.load().http_retries)(step, *args, **kwargs)
+    with trace.step(_name(step), str(kwargs.get("job", ""))):
+        return patience(settings_of.load().http_retries)(step, *args, **kwargs)
+
+
+def _name(step: Callable[..., object]) -> str:
+    return step.__module__.rpartition(".")[2]
 
 
 def _failure(error: Exception) -> PipelineError:
@@ -104,10 +110,9 @@ def _note(failure: PipelineError, job: str, step: Callable[..., object]) -> None
     # Where MLflow is what failed, the log has the reason all the same.
     with suppress(PipelineError):
         registry = Registry(settings_of.load())
-        name = step.__module__.rpartition(".")[2]
         registry.note(
             registry.run(job).info.run_id,
-            {RunTag.OUTCOME: FAILED, RunTag.STEP: name, RunTag.REASON: _line(failure)},
+            {RunTag.OUTCOME: FAILED, RunTag.STEP: _name(step), RunTag.REASON: _line(failure)},
         )
 
 

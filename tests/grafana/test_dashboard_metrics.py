@@ -18,6 +18,12 @@ VARIABLES = {"instance": "predictor:8080"}
 # What Prometheus itself puts on every series.
 TARGET = {"instance", "job"}
 NAME = re.compile(r"\b(?:gliner|process|python|request|kserve)_\w+")
+RECORDED = re.compile(r"\bgliner:[\w:]+")
+RULES = [
+    rule
+    for group in yaml.safe_load((servers.ROOT / "prometheus" / "rules.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +43,24 @@ def exported(server: servers.RunningServer) -> dict[str, set[str]]:
 def test_metrics_and_labels_are_exported(
     exported: dict[str, set[str]], query: boards.Query
 ) -> None:
-    """Each series exists, and each label that is asked for is one of it."""
-    names = set(NAME.findall(query.text))
-    assert names
+    """Each series exists, and each label that is asked for is one of it; or a rule records it."""
+    names, recorded = set(NAME.findall(query.text)), set(RECORDED.findall(query.text))
+    assert names or recorded
+    assert recorded <= {rule.get("record") for rule in RULES}
     assert names <= set(exported)
     known = TARGET | {label for name in names for label in exported[name]}
     asked = set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", query.text))
     asked |= set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", query.text))))
     if not query.where.rpartition("/")[2].startswith("$"):
         assert asked <= known
+
+
+def test_what_is_recorded_is_read() -> None:
+    """Each series that a rule records is read by a panel or by an alert."""
+    texts = [*(query.text for query in QUERIES), *(rule["expr"] for rule in RULES)]
+    read = set(RECORDED.findall(" ".join(texts)))
+
+    assert {rule["record"] for rule in RULES if "record" in rule} == read
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")

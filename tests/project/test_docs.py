@@ -75,3 +75,22 @@ def test_python_example_runs(server: servers.RunningServer) -> None:
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Ada Lovelace person (0\.\d+|1\.0)$", done.stdout, re.MULTILINE)
+
+
+def test_each_alert_says_how_it_was_tried() -> None:
+    """Every alert that has a runbook has its line, and what tried it up to the message names it."""
+    text = (ROOT / "docs" / "operate.md").read_text("utf-8")
+    table = text.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    runbooks = re.findall(r"^## (Gliner\w+)$", (ROOT / "docs/alerts.md").read_text("utf-8"), re.M)
+    rows = [line for line in table.splitlines() if line.startswith("| [")]
+
+    named = [name for row in rows for name in re.findall(r"\[(Gliner\w+)\]", row)]
+    assert sorted(named) == sorted(runbooks)
+    source = ""
+    for row in rows:
+        [file] = re.findall(r"`(tests/[\w/]+\.py)`", row) or [source]
+        source = file
+        if "**to the message:**" in row:
+            tried = (ROOT / file).read_text("utf-8")
+            assert all(name in tried for name in re.findall(r"\[(Gliner\w+)\]", row)), row
+        assert (ROOT / file).is_file()

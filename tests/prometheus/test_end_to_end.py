@@ -69,8 +69,12 @@ def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[
             stop.set()
 
 
-def titled(site: Site, title: str) -> bool:
-    return title in site.slack.titles
+def told(site: Site, title: str, seconds: float = 30) -> None:
+    """Wait until a message has come."""
+    deadline = time.monotonic() + seconds
+    while title not in site.slack.titles:
+        assert time.monotonic() < deadline, f"no {title!r} among {site.slack.titles}"
+        time.sleep(0.05)
 
 
 def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
@@ -84,17 +88,17 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
         time.sleep(4)
         before = list(site.slack.titles)
         first.close()
-        until(lambda: titled(site, "1 firing: GlinerDown"))
-        until(lambda: titled(site, "1 firing: GlinerGone"))
+        told(site, "1 firing: GlinerDown")
+        told(site, "1 firing: GlinerGone")
         time.sleep(6)
         stack.enter_context(servers.running(tmp_path, port=port))
-        until(lambda: titled(site, "Over: GlinerDown"))
-        until(lambda: titled(site, "Over: GlinerGone"))
-    told = Counter(site.slack.titles)
+        told(site, "Over: GlinerDown")
+        told(site, "Over: GlinerGone")
+    count = Counter(site.slack.titles)
 
     assert before == []
     for name in ("GlinerDown", "GlinerGone"):
-        assert (told[f"1 firing: {name}"], told[f"Over: {name}"]) == (1, 1), name
+        assert (count[f"1 firing: {name}"], count[f"Over: {name}"]) == (1, 1), name
     fired, over = site.shown("1 firing: GlinerDown"), site.shown("Over: GlinerDown")
     summary = f"The predictor {target} does not answer Prometheus"
     assert fired.startswith("<!here>\n")
@@ -105,7 +109,7 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_more_than_it_can_answer(tmp_path: Path) -> None:
-    """Callers are refused and wait: the aim is missed, and the queue is long."""
+    """Callers are refused and wait: the aim is missed, and the queue is long, until they go."""
     settings = {"max_queue_seconds": 2}
     with (
         servers.running(tmp_path, settings=settings) as server,
@@ -114,10 +118,20 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
-            until(lambda: titled(site, "1 firing: GlinerErrorsFast"), 40)
-            until(lambda: titled(site, "1 firing: GlinerQueueLong"), 60)
+            told(site, "1 firing: GlinerErrorsFast", 40)
+            told(site, "1 firing: GlinerQueueLong", 60)
+        flooded = time.monotonic()
+        with asking(server.url, 1, TEXT, 0.1):
+            told(site, "Over: GlinerQueueLong")
+            told(site, "Over: GlinerErrorsFast", 60)
+        lasted = time.monotonic() - flooded
+    count = Counter(site.slack.titles)
 
     assert before == []
+    assert (count["1 firing: GlinerQueueLong"], count["Over: GlinerQueueLong"]) == (1, 1)
+    # Critical: told again every hour, which is a minute here.
+    assert 1 <= count["1 firing: GlinerErrorsFast"] <= 2 + lasted // 60
+    assert count["Over: GlinerErrorsFast"] == 1
     assert seen[429] > 10
     errors, queue = (
         site.shown("1 firing: GlinerErrorsFast"),
@@ -132,27 +146,36 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
 def test_a_model_that_does_not_give_its_golden_answers(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The version before goes on serving, and a warning says that the other was refused."""
+    """The version before goes on serving, and a warning says that the other was refused; both
+    alerts end when the alias is back where it was."""
     spoilt = tmp_path / "spoilt"
     shutil.copytree(embedded.path(), spoilt)
     golden = json.loads((spoilt / "golden.json").read_text("utf-8"))
     golden["requests"][0]["entities"][0]["score"] = 0.1
     (spoilt / "golden.json").write_text(json.dumps(golden), "utf-8")
-    registered.point(settings, registered.register(settings, embedded.path()))
+    sound = registered.register(settings, embedded.path())
+    registered.point(settings, sound)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     source = f"models:/{settings.model_name}@champion"
     with (
         servers.running(tmp_path, "--model", source, settings={"follow_seconds": 1}) as server,
-        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+        # An hour is twenty seconds: that long a failure is remembered.
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://"), 180) as site,
     ):
         until(lambda: site.value('gliner_swaps_total{result="failed"}') == 0)
         before = list(site.slack.titles)
         registered.point(settings, registered.register(settings, spoilt))
-        until(lambda: titled(site, "1 firing: GlinerSwapFailed"))
-        until(lambda: titled(site, "1 firing: GlinerNotSwapped"))
+        told(site, "1 firing: GlinerSwapFailed")
+        told(site, "1 firing: GlinerNotSwapped")
         [answer] = server.predict(TEXT, labels=["person"])
+        registered.point(settings, sound)
+        told(site, "Over: GlinerNotSwapped")
+        told(site, "Over: GlinerSwapFailed", 60)
+    count = Counter(site.slack.titles)
 
     assert before == []
+    for name in ("GlinerSwapFailed", "GlinerNotSwapped"):
+        assert (count[f"1 firing: {name}"], count[f"Over: {name}"]) == (1, 1), name
     assert answer["entities"]
     message = site.shown("1 firing: GlinerSwapFailed")
     assert "could not take up another version of the model" in message

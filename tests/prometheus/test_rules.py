@@ -109,6 +109,17 @@ def test_metrics_are_exported(server: RunningServer) -> None:
     assert not others & exported
 
 
+def test_kube_state_metrics_is_told() -> None:
+    """Its file makes the metrics of recurring runs that the rules read, of the labels they use."""
+    told = yaml.safe_load((ROOT / "prometheus" / "kube-state-metrics.yaml").read_text("utf-8"))
+    [resource] = told["spec"]["resources"]
+    prefix = resource["metricNamePrefix"]
+
+    made = {f"{prefix}_{one['name']}" for one in resource["metrics"]}
+    assert made == {name for name in alert_cases_of_others.EXPORTERS if name.startswith(prefix)}
+    assert set(resource["labelsFromPath"]) == set(alert_cases_of_others.SCHEDULE)
+
+
 def test_metrics_are_found_in_expressions() -> None:
     """Names in labels, functions and what rules record are no metrics."""
     expression = (
