@@ -139,6 +139,8 @@ def _json(labels: dict[str, str], line: str) -> bool:
     try:
         found = json.loads(line)
     except ValueError:
+        found = None
+    if not isinstance(found, dict):
         labels["__error__"] = "JSONParserErr"
         return True
     for name, value in found.items():
@@ -174,6 +176,9 @@ def _number(name: str, how: str, limit: float) -> Callable[[dict[str, str], str]
         raise Refused(f"{how} takes a text")
 
     def step(labels: dict[str, str], line: str) -> bool:
+        # A line that could not be taken apart passes: only a text can filter it out.
+        if "__error__" in labels:
+            return True
         try:
             return compare[how](float(labels[name]))
         except (KeyError, ValueError):
