@@ -68,7 +68,7 @@ class _Tokens:
         return self._left[0] if self._left else ""
 
     def take(self, wanted: str = "") -> str:
-        if not self._left or wanted and self._left[0] != wanted:
+        if not self._left or (wanted and self._left[0] != wanted):
             raise Unreadable(f"expected {wanted or 'more'} before {' '.join(self._left[:3])}")
         return self._left.pop(0)
 

@@ -107,8 +107,8 @@ def _template(entry: Entry, *, source: str, template: str) -> None:
     entry.extracted[source] = _text(entry.extracted.get(source)) or found[1]
 
 
-def _timestamp(entry: Entry, *, source: str, format: str, action_on_failure: str) -> None:
-    assert (format, action_on_failure) == ("RFC3339Nano", "skip")
+def _timestamp(entry: Entry, *, source: str, **how: str) -> None:
+    assert how == {"format": "RFC3339Nano", "action_on_failure": "skip"}
     try:
         entry.nanoseconds = nanoseconds(_text(entry.extracted.get(source)) or "")
     except ValueError:

@@ -72,7 +72,9 @@ def _decode_json_fields(event: Event, *, fields: list[str], target: str, max_dep
             continue
 
 
-def _timestamp(event: Event, *, field: str, layouts: list[str], test: list[str], **how: bool) -> None:
+def _timestamp(
+    event: Event, *, field: str, layouts: list[str], test: list[str], **how: bool
+) -> None:
     assert layouts == [_LAYOUT]
     assert how == {"ignore_missing": True, "ignore_failure": True}
     for text in [*test, value(event, field)]:

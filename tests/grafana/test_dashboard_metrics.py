@@ -17,7 +17,8 @@ QUERIES = boards.queries("gliner-prometheus")
 VARIABLES = {"instance": "predictor:8080"}
 # What Prometheus itself puts on every series.
 TARGET = {"instance", "job"}
-NAME = re.compile(r"\b(?:gliner|process|python|request|kserve)_\w+")
+# A name before its labels, whoever exports it; and one within a variable.
+NAME = re.compile(r"\b[a-zA-Z_:][\w:]*(?=\{)|(?<=label_values\()\w+|\b(?:gliner|process)_\w+")
 
 
 @pytest.fixture(scope="module")

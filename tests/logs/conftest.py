@@ -45,7 +45,10 @@ class Written:
 @pytest.fixture(scope="session")
 def written(server: servers.RunningServer) -> Written:
     """The log of a predictor that answered, refused and was asked over gRPC."""
-    path, body = "/v1/models/gliner:predict", {"instances": ["Ada"], "parameters": {"labels": ["a"]}}
+    path, body = (
+        "/v1/models/gliner:predict",
+        {"instances": ["Ada"], "parameters": {"labels": ["a"]}},
+    )
     headers = {"x-request-id": "refused-1"}
     assert server.http.post(path, content="{", headers=headers).status_code == 400
     headers = {"x-request-id": "traced-1", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}

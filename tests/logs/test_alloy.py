@@ -1,4 +1,4 @@
-"""Alloy's configuration: what it makes of the lines of a real predictor, and that nothing is lost."""
+"""What Alloy makes of the lines of a real predictor, and that nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elastic's values: what Filebeat makes of the lines of a real predictor, and what becomes of it."""
+"""What Filebeat makes of the lines of a real predictor, and how Elasticsearch keeps them."""
 
 from __future__ import annotations
 
