@@ -15,6 +15,7 @@ VARIABLES = {
     "slack": "GLINER_SLACK_WEBHOOK_URL",
     "email": "GLINER_ALERT_EMAIL",
     "pagerduty": "GLINER_PAGERDUTY_KEY",
+    "lead": "GLINER_LEAD_EMAIL",
 }
 
 
