@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,9 @@ from grafana_rules import ALERTING
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # A Wednesday at noon, its night, and the Saturday after.
-NOON, NIGHT = datetime(2026, 11, 25, 12), datetime(2026, 11, 25, 23, 30)
-SATURDAY = datetime(2026, 11, 28, 12)
+NOON = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
+NIGHT = datetime(2026, 11, 25, 23, 30, tzinfo=timezone.utc)
+SATURDAY = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 
 
 def file(name: str) -> AlertingFile:
@@ -107,14 +109,12 @@ def test_edges_of_the_night(clock: str, quiet: bool) -> None:
 
 
 def _matches(value: str, how: str, what: str) -> bool:
-    import re
-
     equal = re.fullmatch(what, value) is not None if how.endswith("~") else value == what
     return equal != how.startswith("!")
 
 
 def _holds(interval: Interval, at: datetime) -> bool:
-    local = at.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(interval.location))
+    local = at.astimezone(ZoneInfo(interval.location))
     clock = local.strftime("%H:%M")
     hours: list[Any] = interval.times
     return (not hours or any(one.start_time <= clock < one.end_time for one in hours)) and (

@@ -41,10 +41,9 @@ def rendered(folder: Path, name: str, *alerts: dict[str, Any]) -> str:
     text = re.sub(r"{{ with \.(\w+) }}.*?{{ end }}", _without, TEMPLATE["template"], flags=re.S)
     (folder / "gliner.tmpl").write_text(text, encoding="utf-8")
     models = {one["labels"]["model"] for one in alerts}
-    common = {
-        "alertname": "GlinerNoNewVersion",
-        **({"model": models.pop()} if len(models) == 1 else {}),
-    }
+    common = {"alertname": "GlinerNoNewVersion"}
+    if len(models) == 1:
+        common["model"] = models.pop()
     data = {
         "status": "firing" if any(one["status"] == "firing" for one in alerts) else "resolved",
         "alerts": list(alerts),
