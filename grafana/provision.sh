@@ -29,6 +29,13 @@ for file in "$here"/contact-points/*.yaml; do
   fi
 done
 
+# A link that leads nowhere is worse than none.
+if [ -z "${GLINER_TRACES_URL:-}" ]; then
+  sources=$target/datasources/gliner.yaml
+  grep -v '# only with GLINER_TRACES_URL$' "$sources" > "$sources.part"
+  mv "$sources.part" "$sources"
+fi
+
 replace() {
   sed "s|$1|$2|g" "$3" > "$3.part"
   mv "$3.part" "$3"

@@ -22,8 +22,8 @@ class Query:
     Attributes:
         where: dashboard and panel, for messages.
         source: the data source's uid.
-        text: SQL or PromQL, with variables and macros.
-        format: `time_series` or `table`.
+        text: SQL, PromQL or LogQL, with variables and macros.
+        format: `time_series` or `table`; LogQL has none.
     """
 
     where: str
@@ -69,11 +69,13 @@ def _of_board(name: str, board: dict[str, Any]) -> Iterator[Query]:
         for target in panel.get("targets", ()):
             text = target.get("rawSql") or target["expr"]
             where = f"{name}/{panel['id']} {panel['title']}"
-            yield Query(where, target["datasource"]["uid"], text, target["format"])
+            yield Query(where, target["datasource"]["uid"], text, target.get("format", ""))
     for one in board["annotations"]["list"]:
         if "target" in one:
             where, sql = f"{name}/{one['name']}", one["target"]["rawSql"]
             yield Query(where, one["datasource"]["uid"], sql, "table")
     for one in board["templating"]["list"]:
         if one["type"] == "query":
-            yield Query(f"{name}/${one['name']}", one["datasource"]["uid"], one["query"], "table")
+            # Loki's is an object, and says in words what it asks for.
+            text = one.get("definition", one["query"])
+            yield Query(f"{name}/${one['name']}", one["datasource"]["uid"], text, "table")

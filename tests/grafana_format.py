@@ -253,6 +253,39 @@ class AlertingFile(Strict):
     templates: list[Template] = Field(default_factory=list)
 
 
+class DerivedField(Strict):
+    """A link that a field of a log line becomes."""
+
+    name: Text
+    matcherType: Literal["label", "regex"]
+    matcherRegex: Text
+    # A single dollar sign before the brace would be blanked when Grafana starts.
+    url: Annotated[str, StringConstraints(pattern=r"^\$GLINER_[A-Z_]+/\$\$\{__value\.raw\}$")]
+
+
+class MySqlData(Strict):
+    """What the MySQL data source has of its own."""
+
+    database: Setting
+    maxOpenConns: int
+    maxIdleConns: int
+    connMaxLifetime: int
+
+
+class PrometheusData(Strict):
+    """What the Prometheus data source has of its own."""
+
+    httpMethod: Literal["POST", "GET"]
+    timeInterval: Duration
+
+
+class LokiData(Strict):
+    """What the Loki data source has of its own."""
+
+    maxLines: int
+    derivedFields: list[DerivedField] = Field(default_factory=list)
+
+
 class DataSource(Strict):
     """Where queries go."""
 
@@ -262,7 +295,7 @@ class DataSource(Strict):
     access: Literal["proxy"]
     url: Setting
     user: Setting | None = None
-    jsonData: dict[str, str | int]
+    jsonData: MySqlData | PrometheusData | LokiData
     secureJsonData: dict[str, Setting] = Field(default_factory=dict)
     editable: Literal[False]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from grafana_format import AlertingFile, DataSourceFile, Route
+from grafana_format import AlertingFile, DataSourceFile
 from grafana_rules import EXPRESSION, ROOT, load
 from pydantic import ValidationError
 
@@ -194,38 +194,3 @@ def test_policies_lead_somewhere(alerting: AlertingFile) -> None:
 
     assert set(used) == {one.name for one in always}
     assert muted == {name for one in policy.routes for name in one.mute_time_intervals}
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        ({"severity": "critical"}, ["gliner-page"]),
-        ({"severity": "warning"}, ["gliner-chat", "gliner-digest"]),
-        ({"severity": "info"}, ["gliner-digest"]),
-        ({"severity": "critical", "alertname": "DatasourceError"}, ["gliner-chat"]),
-        ({"service": "another"}, ["gliner-chat"]),
-    ],
-)
-def test_routes(alerting: AlertingFile, labels: dict[str, str], expected: list[str]) -> None:
-    """Severity decides who hears of it; a failing statement never rings a phone for each rule."""
-    [policy] = alerting.policies
-
-    assert expected == receivers(policy.routes, policy.receiver, labels)
-
-
-def receivers(routes: list[Route], otherwise: str, labels: dict[str, str]) -> list[str]:
-    """Where an alert goes: the first route that matches, and more where one continues."""
-    found = []
-    for route in routes:
-        if all(
-            _matches(labels.get(name, ""), how, what) for name, how, what in route.object_matchers
-        ):
-            found += receivers(route.routes, route.receiver, labels)
-            if not route.continue_:
-                break
-    return found or [otherwise]
-
-
-def _matches(value: str, how: str, what: str) -> bool:
-    equal = re.fullmatch(what, value) is not None if how.endswith("~") else value == what
-    return equal != how.startswith("!")

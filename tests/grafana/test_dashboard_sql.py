@@ -156,6 +156,49 @@ def test_what_waits_and_what_failed(past: History, reader: Any) -> None:
     assert list(steps) == ["train"]
 
 
+@pytest.mark.parametrize(
+    ("panel", "minutes", "colour"),
+    [
+        *(("2 Since the newest version", at, colour) for at, colour in ((-1, 1), (1, 2))),
+        *(("3 Since the last evaluation", at, colour) for at, colour in ((-1, 1), (1, 2))),
+    ],
+)
+def test_clock_turns_red(
+    history: Callable[..., History], reader: Any, panel: str, minutes: int, colour: int
+) -> None:
+    """A minute before 36 hours it is yellow, a minute after it is red."""
+    aged = history()
+    aged.version(36 * HOUR + minutes * 60)
+    aged.evaluated(0.9, ago=36 * HOUR + minutes * 60, version=1)
+    [board] = [one for file, one in boards.boards() if file.stem == "model-quality"]
+    [found] = [one for one in board["panels"] if panel == f"{one['id']} {one['title']}"]
+    steps = found["fieldConfig"]["defaults"]["thresholds"]["steps"]
+
+    [hours] = drawn(reader(), f"model-quality/{panel}", aged).values()
+
+    passed = [step["color"] for step in steps if hours.points[-1][1] >= (step["value"] or 0)]
+    assert ["green", "yellow", "red"][colour] == passed[-1]
+
+
+def test_other_models_change_nothing(
+    past: History, history: Callable[..., History], reader: Any
+) -> None:
+    """What a dashboard shows of one model is the same beside another with a past of its own."""
+    # The variable lists all models, and every version of the database answers alike.
+    about = [where for where in QUERIES if "/$" not in where]
+    before = {where: run(reader(), where, past.name, past.now) for where in about}
+    other = history()
+    other.champion(other.version(40 * HOUR))
+    other.evaluated(0.1, ago=HOUR, version=1, labels={"person": 0.1})
+    other.run("FAILED", ago=HOUR)
+    other.registry.event(other.found(1), "rolled back: errors")
+    other.delete(other.version())
+
+    after = {where: run(reader(), where, past.name, past.now) for where in about}
+
+    assert before == after
+
+
 def test_name_with_a_quote(past: History, reader: Any) -> None:
     """A model's name is quoted, whatever is in it."""
     _, found = run(reader(), "model-quality/8 Versions", "x' OR '1'='1", past.now)

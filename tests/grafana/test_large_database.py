@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ NOW = 1_800_000_000
 DAY = 86_400
 MODELS, RUNS, KEYS = 4, 2_500, 100
 MOST_READ = 100_000
+LONGEST_SECONDS, TRIES = 0.2, 8
 LARGE = {"latest_metrics", "r", "f", "runs", "tags", "b", "t", "j", "k", "s", "o", "y"}
 STATEMENTS = {
     **{rule.name: rule.sql for rule in load()},
@@ -88,15 +90,27 @@ def test_there_are_a_million(large: str, reader: Any) -> None:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_reads_little(large: str, reader: Any, name: str) -> None:
-    """Each statement reads a small part of the rows, which is what makes it fast anywhere.
-
-    A clock would say how busy this machine is: the slowest takes 0.1 s where nothing else runs.
-    """
+    """Each statement reads a small part of the rows, which is what makes it fast anywhere."""
     connection = reader(large)
     before = rows_read(connection)
     query(connection, prepared(name))
 
     assert rows_read(connection) - before < MOST_READ
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_takes_less_than_200_ms(large: str, reader: Any, name: str) -> None:
+    """The fastest of a few tries: the others say how busy this machine is."""
+    connection, best = reader(large), LONGEST_SECONDS
+    statement = prepared(name)
+    for _ in range(TRIES):
+        begun = time.monotonic()
+        query(connection, statement)
+        best = min(best, time.monotonic() - begun)
+        if best < LONGEST_SECONDS:
+            break
+
+    assert best < LONGEST_SECONDS
 
 
 def rows_read(connection: Any) -> int:

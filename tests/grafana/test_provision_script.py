@@ -15,6 +15,7 @@ VARIABLES = {
     "slack": "GLINER_SLACK_WEBHOOK_URL",
     "email": "GLINER_ALERT_EMAIL",
     "pagerduty": "GLINER_PAGERDUTY_KEY",
+    "lead": "GLINER_LEAD_EMAIL",
 }
 
 
@@ -96,3 +97,16 @@ def test_links_to_runbooks(tmp_path: Path) -> None:
         "providers"
     ]
     assert str(tmp_path / "dashboards") == provider["options"]["path"]
+
+
+@pytest.mark.parametrize("url", ["", "https://jaeger.test/trace"])
+def test_links_to_traces(tmp_path: Path, url: str) -> None:
+    """A log line links to its trace where traces can be seen, and else to nothing."""
+    provision(tmp_path, GLINER_TRACES_URL=url)
+
+    text = (tmp_path / "provisioning/datasources/gliner.yaml").read_text("utf-8")
+    [loki] = [one for one in yaml.safe_load(text)["datasources"] if one["type"] == "loki"]
+    fields = loki["jsonData"].get("derivedFields", [])
+    assert len(yaml.safe_load(text)["datasources"]) == 3
+    assert [one["matcherRegex"] for one in fields] == (["trace_id"] if url else [])
+    assert "jaeger" not in text
