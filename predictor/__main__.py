@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from predictor import bundle, engines, following, hardware, logs, memory, presets, registry, served
 from predictor.downloads import Downloads
 from predictor.errors import StartupError
+from predictor.keys import Keys
 from predictor.origin import Origin
 from predictor.settings import Settings
 
@@ -118,12 +120,14 @@ def serve(arguments: Sequence[str]) -> None:
     ports = [options.http_port, *([options.grpc_port] if options.enable_grpc else [])]
     check_ports(*ports)
     known = presets.load(settings.presets_file)
-    site = _site(options, settings, known)
+    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    site = replace(_site(options, settings, known), keys=keys)
     server = Server(
         site.model,
         site.install,
         drain_seconds=settings.drain_seconds,
         max_message_bytes=settings.max_body_bytes,
+        keys=keys,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
         enable_grpc=options.enable_grpc,

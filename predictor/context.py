@@ -52,6 +52,7 @@ class RequestContext:
         endpoint: the route, with names of models and tensors left out.
         counts: how many texts, words, windows and entities it had; never which.
         model: the model that answers it, once that is known.
+        caller: whose API key was shown, where keys are asked for.
     """
 
     request_id: str
@@ -63,6 +64,7 @@ class RequestContext:
     counts: dict[str, int] = field(default_factory=dict)
     error: str = ""
     model: Identity | None = None
+    caller: str = ""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)

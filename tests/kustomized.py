@@ -36,6 +36,8 @@ def combinations() -> Iterator[tuple[str, ...]]:
                 yield tuple(filter(None, (container, *rest, scaling)))
     yield ("gpu", "istio", "kpa", "spread", "ab", "monitoring")
     yield ("istio", "kpa", "grpc")
+    yield ("gpu", "istio", "pipeline", "kpa", "api-keys")
+    yield ("istio-standard", "pipeline", "standard", "hpa", "api-keys")
     yield ("istio", "pipeline", "kubeflow-alone", "kpa")
     yield ("istio-standard", "pipeline", "standard", "kubeflow-alone", "hpa")
     yield ("s3-outside", "no-keys")

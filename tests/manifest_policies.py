@@ -14,7 +14,8 @@ Rule = Callable[[list[Object]], Iterator[str]]
 
 _HTTP, _GRPC = 8080, 8081
 _SECRETIVE = re.compile(
-    r"^(?!MLFLOW_WEBHOOK_ALLOW).*(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)", re.IGNORECASE
+    r"^(?!MLFLOW_WEBHOOK_ALLOW)(?!.*_FILE$).*(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)",
+    re.IGNORECASE,
 )
 _PINNED = re.compile(r"[\w./-]+(@sha256:[0-9a-f]{64}|:[\w][\w.-]*)")
 
@@ -41,9 +42,9 @@ def unprivileged(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {field}"
         for volume in spec.get("volumes", ()):
             bounded = "sizeLimit" in volume.get("emptyDir", ())
-            kinds = ({"emptyDir"}, {"configMap"}, {"persistentVolumeClaim"})
+            kinds = ({"emptyDir"}, {"configMap"}, {"secret"}, {"persistentVolumeClaim"})
             if volume.keys() - {"name"} not in kinds:
-                yield f"{where}: volume {volume['name']} is none of scratch, config map and claim"
+                yield f"{where}: volume {volume['name']} is of no kind that is allowed"
             elif "emptyDir" in volume and not bounded:
                 yield f"{where}: volume {volume['name']} has no limit"
 

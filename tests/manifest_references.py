@@ -11,6 +11,7 @@ from manifest_policies import Rule
 GIVEN = {
     ("Secret", "gliner-tls"): "the host's certificate, by cert-manager or by hand",
     ("Secret", "gliner-s3-read"): "sa/credentials or sa/components/external-secrets",
+    ("Secret", "gliner-api-keys"): "sa/credentials or sa/components/api-keys",
     ("ServiceAccount", "pipeline-runner"): "Kubeflow Pipelines, in its own namespace",
     ("Service", "knative-local-gateway.istio-system.svc.cluster.local"): "Knative with Istio",
     ("Deployment", "ingressgateway"): "Istio",
@@ -80,6 +81,10 @@ def inside_a_pod(objects: list[Object]) -> Iterator[str]:
         mounts = {mount["name"] for one in spec["containers"] for mount in one["volumeMounts"]}
         for name in volumes ^ mounts:
             yield f"{where}: volume {name} is mounted or there, but not both"
+        for volume in spec.get("volumes", ()):
+            name = volume.get("secret", {}).get("secretName")
+            if name and ("Secret", name) not in GIVEN:
+                yield f"{where}: nobody brings the Secret {name}"
     for where, one in containers(objects):
         for variable in one.get("env", ()):
             for source in variable.get("valueFrom", {}).values():
@@ -123,8 +128,14 @@ def doors(objects: list[Object]) -> Iterator[str]:
 
 
 def shut_from_outside(objects: list[Object]) -> Iterator[str]:
-    """Where there is a door, /metrics and /v2/repository are denied for its host."""
-    shut = ("/metrics", "/metrics/*", "/v2/repository", "/v2/repository/*")
+    """Where there is a door, /metrics and loading and unloading are denied for its host."""
+    shut = (
+        "/metrics",
+        "/metrics/*",
+        "/v2/repository",
+        "/v2/repository/*",
+        "/inference.GRPCInferenceService/Repository*",
+    )
     for gateway in of(objects, "Gateway"):
         hosts = {host for server in gateway["spec"]["servers"] for host in server["hosts"]}
         found = [
@@ -141,6 +152,19 @@ def shut_from_outside(objects: list[Object]) -> Iterator[str]:
             for host in hosts:
                 if not any(path in one.get("paths", ()) and host in one["hosts"] for one in found):
                     yield f"{title(gateway)}: {path} is open at {host}"
+    # In Standard mode the door is KServe's own, for all hosts.
+    if of(objects, "DestinationRule") and not of(objects, "Gateway"):
+        denied = {
+            path
+            for one in of(objects, "AuthorizationPolicy")
+            if one["spec"]["action"] == "DENY" and one["metadata"]["namespace"] == "kserve"
+            for each in one["spec"]["rules"]
+            for rule in each["to"]
+            if not rule["operation"].get("hosts")
+            for path in rule["operation"].get("paths", ())
+        }
+        for path in sorted(set(shut) - denied):
+            yield f"KServe's gateway: {path} is open"
 
 
 def tokens_asked_for(objects: list[Object]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Draws the keys of S3 into files beside this script that git ignores, once: keys that are there
-# stay. The MinIO job makes its two users from the same keys.
+# Draws the keys of S3, and an API key for the pipeline, into files beside this script that git
+# ignores, once: keys that are there stay. The MinIO job makes its two users from the same keys.
 set -eu
 umask 077
 cd "$(dirname "$0")"
@@ -16,3 +16,12 @@ for name in read write; do
     mv "$file.new" "$file"
     echo "$file is new"
 done
+
+# The pipeline's own key for predictors that ask for one: its rollouts are callers like others.
+if [ -e api-key.env ]; then
+    echo "api-key.env is there and stays"
+else
+    printf 'key=%s\n' "$(./add-key.sh pipeline)" >api-key.env.new
+    mv api-key.env.new api-key.env
+    echo "api-key.env is new"
+fi
