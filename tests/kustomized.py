@@ -38,7 +38,7 @@ def combinations() -> Iterator[tuple[str, ...]]:
     yield ("istio", "kpa", "grpc")
     yield ("gpu", "istio", "pipeline", "kpa", "api-keys")
     yield ("istio-standard", "pipeline", "standard", "hpa", "api-keys")
-    yield ("istio", "pipeline", "kubeflow-alone", "kpa")
+    yield ("istio", "pipeline", "kubeflow-alone", "kpa", "reviews")
     yield ("istio-standard", "pipeline", "standard", "kubeflow-alone", "hpa")
     yield ("s3-outside", "no-keys")
     for cloud in CLOUDS:
@@ -131,6 +131,13 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield title(one), one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         elif "template" in one.get("spec", ()):
             yield title(one), one["spec"]["template"]["spec"]
+
+
+def predictors(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    """Those of `containers` that run the predictor."""
+    for where, one in containers(objects):
+        if where.startswith(("ServingRuntime", "InferenceService")):
+            yield where, one
 
 
 def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:

@@ -41,9 +41,15 @@ def test_keys_are_drawn_once(folder: Path) -> None:
     first = generate(folder)
     second = generate(folder)
 
-    assert set(first) == {"s3-read.env", "s3-write.env", "api-keys.env", "api-key.env"}
+    assert set(first) == {
+        "s3-read.env",
+        "s3-write.env",
+        "reviews.env",
+        "api-keys.env",
+        "api-key.env",
+    }
     assert first == second
-    assert len(set("".join(first.values()).split())) == 6
+    assert len(set("".join(first.values()).split())) == 7
 
 
 def test_keys_are_for_their_owner_alone(folder: Path) -> None:
@@ -68,6 +74,7 @@ def test_the_secrets_are_those_that_pods_name(folder: Path) -> None:
         graph.S3_SECRET: s3,
         "gliner-api-keys": {"keys"},
         graph.KEY_SECRET: {"key"},
+        "gliner-reviews": {"secret"},
     }
     for one in secrets.values():
         assert manifest_schemas.problems(one) == ()
