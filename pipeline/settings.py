@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     kfp_token: SecretStr = SecretStr("")
     """A bearer token for the Kubeflow Pipelines API."""
 
+    kfp_token_file: str = ""
+    """A file with such a token, read for each request: where the kubelet puts one and renews it."""
+
     kfp_service_account: str = ""
     """The service account of runs, which may patch the InferenceService and hold a Lease;
     empty takes Kubeflow's own."""

@@ -35,6 +35,7 @@ def combinations() -> Iterator[tuple[str, ...]]:
             for container in ("", "raw-container", "gpu"):
                 yield tuple(filter(None, (container, *rest, scaling)))
     yield ("gpu", "istio", "kpa", "spread", "ab", "monitoring")
+    yield ("istio", "pipeline", "kpa", "reviews-profiles")
     yield ("istio", "kpa", "grpc")
     yield ("gpu", "istio", "pipeline", "kpa", "api-keys")
     yield ("istio-standard", "pipeline", "standard", "hpa", "api-keys")

@@ -45,7 +45,13 @@ def unprivileged(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {field}"
         for volume in spec.get("volumes", ()):
             bounded = "sizeLimit" in volume.get("emptyDir", ())
-            kinds = ({"emptyDir"}, {"configMap"}, {"secret"}, {"persistentVolumeClaim"})
+            kinds = (
+                {"emptyDir"},
+                {"configMap"},
+                {"secret"},
+                {"projected"},
+                {"persistentVolumeClaim"},
+            )
             if volume.keys() - {"name"} not in kinds:
                 yield f"{where}: volume {volume['name']} is of no kind that is allowed"
             elif "emptyDir" in volume and not bounded:
