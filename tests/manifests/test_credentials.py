@@ -135,6 +135,12 @@ def test_predictors_read_the_keys_where_they_are_mounted() -> None:
     assert path.name == "keys"
 
 
+def test_no_service_without_keys_is_built_by_mistake() -> None:
+    """Without a ServingRuntime the component would protect nothing: the build stops."""
+    with pytest.raises(RuntimeError, match="nothing selected by ServingRuntime"):
+        kustomized.build("+raw-container+api-keys")
+
+
 def test_both_ways_make_the_same_secrets(folder: Path) -> None:
     """A secret store gives the same names, keys and address of S3."""
     generate(folder)
