@@ -23,6 +23,7 @@ DAY = 24 * HOUR
 CONFIG_MAP = "gliner-pipeline"
 S3_SECRET = "gliner-s3"  # noqa: S105 - the name of a Secret
 SLACK_SECRET = "gliner-slack"  # noqa: S105 - the name of a Secret
+KEY_SECRET = "gliner-api-key"  # noqa: S105 - the name of a Secret
 CONFIG = (
     "PIPELINE_TRACKING_URI",
     "PIPELINE_MLFLOW_URL",
@@ -76,7 +77,9 @@ UPLOAD = replace(LIGHT, memory="2Gi", memory_limit="4Gi", seconds=HOUR)
 ROLLOUT = replace(LIGHT, seconds=3 * HOUR)
 
 
-def placed(task: dsl.PipelineTask, need: Need = LIGHT, *, slack: bool = False) -> dsl.PipelineTask:
+def placed(
+    task: dsl.PipelineTask, need: Need = LIGHT, *, slack: bool = False, asks: bool = False
+) -> dsl.PipelineTask:
     """A task with its limits, its environment and its retries."""
     task.set_cpu_request(need.cpu).set_cpu_limit(need.cpu_limit)
     task.set_memory_request(need.memory).set_memory_limit(need.memory_limit)
@@ -95,6 +98,9 @@ def placed(task: dsl.PipelineTask, need: Need = LIGHT, *, slack: bool = False) -
     if slack:
         key = {"url": "PIPELINE_SLACK_WEBHOOK_URL"}
         kubernetes.use_secret_as_env(task, SLACK_SECRET, key, optional=True)
+    if asks:
+        key = {"key": "PIPELINE_API_KEY"}
+        kubernetes.use_secret_as_env(task, KEY_SECRET, key, optional=True)
     return task
 
 
@@ -231,6 +237,7 @@ def refresh(
                         max_latency_ratio=max_latency_ratio,
                     ),
                     ROLLOUT,
+                    asks=True,
                 )
 
 
@@ -276,6 +283,7 @@ def rollout(
                 max_latency_ratio=max_latency_ratio,
             ),
             ROLLOUT,
+            asks=True,
         )
 
 

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     predictor_host: str = ""
     """The `Host` header for that route, where it leads through an ingress."""
 
+    api_key: SecretStr = SecretStr("")
+    """The key that the predictor is shown, where it asks for one."""
+
     dashboard_url: str = ""
     """The Grafana dashboard that messages link to; empty leaves the link out."""
 
@@ -97,6 +100,9 @@ class Settings(BaseSettings):
     kfp_token: SecretStr = SecretStr("")
     """A bearer token for the Kubeflow Pipelines API."""
 
+    kfp_token_file: str = ""
+    """A file with such a token, read for each request: where the kubelet puts one and renews it."""
+
     kfp_service_account: str = ""
     """The service account of runs, which may patch the InferenceService and hold a Lease;
     empty takes Kubeflow's own."""
@@ -125,6 +131,11 @@ class Settings(BaseSettings):
 
     http_retries: int = Field(4, ge=0, le=20)
     """How often a request that may be sent again is, with growing pauses."""
+
+    def caller_headers(self, host: str) -> dict[str, str]:
+        """What a request to the predictor carries: the host, where there is one, and the key."""
+        key = self.api_key.get_secret_value()
+        return {**({"Host": host} if host else {}), **({"X-API-Key": key} if key else {})}
 
     def impatient(self) -> Settings:
         """The same for a person who waits for the answer: short waits, one more try."""

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ from predictor import (
 )
 from predictor.downloads import Downloads
 from predictor.errors import StartupError
+from predictor.keys import Keys
 from predictor.origin import Origin
 from predictor.settings import Settings
 
@@ -135,12 +137,14 @@ def serve(arguments: Sequence[str]) -> None:
     check_ports(*ports)
     exported = _traces()
     known = presets.load(settings.presets_file)
-    site = _site(options, settings, known)
+    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    site = replace(_site(options, settings, known), keys=keys)
     server = Server(
         site.model,
         site.install,
         drain_seconds=settings.drain_seconds,
         max_message_bytes=settings.max_body_bytes,
+        keys=keys,
         http_port=options.http_port,
         grpc_port=options.grpc_port,
         enable_grpc=options.enable_grpc,

@@ -59,6 +59,7 @@ class RequestContext:
         counts: how many texts, words, windows and entities it had; never which.
         model: the model that answers it, once that is known.
         spans: where it is traced.
+        caller: whose API key was shown, where keys are asked for.
     """
 
     request_id: str
@@ -71,6 +72,7 @@ class RequestContext:
     error: str = ""
     model: Identity | None = None
     spans: RequestSpans | None = None
+    caller: str = ""
 
 
 _tracer: RequestTracer | None = None

@@ -64,6 +64,14 @@ class InvalidRequest(NerError):
         return InvalidRequest(self.reason, self.field, instance)
 
 
+class Unauthenticated(NerError):
+    """An API key is needed, and there is none or one that is not known."""
+
+    kind = "unauthenticated"
+    http = 401
+    grpc = "UNAUTHENTICATED"
+
+
 class Forbidden(NerError):
     """A door that this server keeps shut."""
 
@@ -194,6 +202,7 @@ class Unavailable(BundleError):
 
 TABLE: tuple[type[NerError], ...] = (
     InvalidRequest,
+    Unauthenticated,
     Forbidden,
     NotFound,
     MethodNotAllowed,

@@ -17,6 +17,7 @@ from predictor import infer_body, metrics
 from predictor.context import RequestContext, begin_trace, open_request
 from predictor.errors import NoVersions
 from predictor.guard import translate
+from predictor.keys import Keys, open_call
 from predictor.logs import log_request
 
 _LAST_SECONDS = 1.0
@@ -49,7 +50,14 @@ def _refuse_version(version: str) -> None:
 
 
 class Edge(AsyncServerInterceptor):
-    """The outermost layer of a gRPC call: context, error form, metrics and the log line."""
+    """The outermost layer of a gRPC call: context, key, error form, metrics and the log line.
+
+    Args:
+        keys: who may ask; None lets everybody.
+    """
+
+    def __init__(self, keys: Keys | None) -> None:
+        self._keys = keys
 
     async def intercept(self, method: Any, request: Any, context: Any, method_name: str) -> Any:
         """Run one call."""
@@ -62,6 +70,8 @@ class Edge(AsyncServerInterceptor):
         status = "OK"
         try:
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
+            if self._keys and not open_call(method_name.rpartition("/")[2]):
+                opened.caller = self._keys.caller(headers)
             answer = await method(request, context)
             context.set_trailing_metadata(_answered_by(opened))
             return answer
@@ -88,15 +98,18 @@ def _answered_by(opened: RequestContext) -> tuple[tuple[str, str], ...]:
 class GrpcServer(GRPCServer):  # type: ignore[misc]
     """KServe's gRPC server with our service and interceptor, and a limit on messages."""
 
-    def __init__(self, *args: Any, max_message_bytes: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, max_message_bytes: int, keys: Keys | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, kwargs={}, **kwargs)
+        self._keys = keys
         self._max_message_bytes = max_message_bytes
 
     async def start(self, max_workers: int) -> None:
         """Serve until stopped."""
         self._server = aio.server(
             futures.ThreadPoolExecutor(max_workers=max_workers),
-            interceptors=(Edge(),),
+            interceptors=(Edge(self._keys),),
             options=[
                 ("grpc.max_receive_message_length", self._max_message_bytes),
                 ("grpc.max_send_message_length", -1),

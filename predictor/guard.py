@@ -27,9 +27,11 @@ from predictor.errors import (
     NotFound,
     NotServing,
     TooLarge,
+    Unauthenticated,
     Unsupported,
     quote,
 )
+from predictor.keys import Keys, open_to_all
 from predictor.logs import log_failure, log_request
 from predictor.metrics import count_request
 
@@ -56,12 +58,20 @@ class Guard:
         app: the application.
         max_body_bytes: largest body that is read.
         draining: whether the server is about to stop.
+        keys: who may ask; None lets everybody.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        draining: Callable[[], bool],
+        keys: Keys | None = None,
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._draining = draining
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -100,6 +110,8 @@ class Guard:
 
         watch = asyncio.ensure_future(cancel_when_gone())
         try:
+            if self._keys and not open_to_all(scope["path"]):
+                context.caller = self._keys.caller(headers)
             self._check_headers(headers)
             await self._app(scope, self._limited(receive, read), send_marked)
         except (ClientDisconnect, asyncio.CancelledError) as error:
@@ -168,6 +180,8 @@ async def _send_error(error: NerError, context: RequestContext, send: Send) -> N
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, TooLarge):
         headers.append((b"connection", b"close"))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed) and error.allow:
         headers.append((b"allow", error.allow.encode()))
     await send({"type": "http.response.start", "status": error.http, "headers": headers})

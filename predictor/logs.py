@@ -85,6 +85,8 @@ def log_request(context: RequestContext, status: int | str, seconds: float) -> N
     }
     if context.model:
         fields["model_version"] = context.model.version
+    if context.caller:
+        fields["caller"] = context.caller
     if context.trace_id:
         fields["trace_id"] = context.trace_id
     if context.error:

@@ -21,8 +21,10 @@ from predictor.errors import (
     NotFound,
     NotServing,
     TooLarge,
+    Unauthenticated,
 )
 from predictor.forms import TYPES as FORM_TYPES
+from predictor.keys import open_to_all
 from predictor.schemas import (
     ErrorBody,
     InferAnswer,
@@ -48,6 +50,12 @@ _GONE = (":explain", "/repository/", "/versions/")
 _WHILE_STOPPING = ("ready", ":predict", "/infer", "/predict", "/v1/models/{model_name}")
 """Ends of addresses that answer 503 once the server is about to stop."""
 
+_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""Two ways to show an API key, where the server asks for one."""
+
 _DESCRIPTION = """Zero-shot named entity recognition with GLiNER behind KServe.
 
 Offsets count Unicode code points: `text[start:end]` is the entity. Every error has the same
@@ -57,8 +65,13 @@ stable word, `request_id` finds the line in the server's log."""
 _TEXT = "Ada Lovelace was born in London on 10 December 1815."
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Describe every endpoint with its body, its answer and its errors."""
+def document(app: FastAPI, *, keyed: bool = False) -> dict[str, Any]:
+    """Describe every endpoint with its body, its answer and its errors.
+
+    Args:
+        app: the application with all of its routes.
+        keyed: whether API keys are asked for.
+    """
     if app.openapi_schema:
         return app.openapi_schema
     with warnings.catch_warnings():
@@ -85,19 +98,25 @@ def document(app: FastAPI) -> dict[str, Any]:
             operation.update(_changes().get(path, {}))
             operation["responses"] = {
                 "200": operation["responses"]["200"],
-                **_errors(path, method),
+                **_errors(path, method, keyed=keyed),
             }
+            if keyed and not open_to_all(path):
+                operation["security"] = [{name: []} for name in _SCHEMES]
             # KServe reads a version from the query too, only to say that there are none.
             operation["parameters"] = [
                 one for one in operation.get("parameters", ()) if one["in"] == "path"
             ]
+    if keyed:
+        described["components"]["securitySchemes"] = _SCHEMES
     app.openapi_schema = described
     return described
 
 
-def _errors(path: str, method: str) -> dict[str, Any]:
+def _errors(path: str, method: str, *, keyed: bool) -> dict[str, Any]:
     """The errors that one operation can answer with."""
     kinds: set[type[NerError]] = {Internal}
+    if keyed and not open_to_all(path):
+        kinds.add(Unauthenticated)
     if method == "post":
         kinds |= {InvalidRequest, TooLarge, Busy, DeadlineExceeded}
     if "{model_name}" in path:

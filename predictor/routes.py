@@ -23,6 +23,7 @@ from predictor.errors import InvalidRequest, MethodNotAllowed, NoVersions
 from predictor.following import Follower
 from predictor.guard import Guard, reraise
 from predictor.json_body import check_content_type, load_json
+from predictor.keys import Keys
 from predictor.model import GlinerModel
 from predictor.presets import Preset
 from predictor.settings import Settings
@@ -50,6 +51,8 @@ class Site:
     model: GlinerModel
     follower: Follower | None = None
     """Changes the model where its source moves."""
+    keys: Keys | None = None
+    """Who may ask; None lets everybody."""
 
     def install(self, app: FastAPI, dataplane: DataPlane) -> None:
         """Add routes, error handlers and the guard to KServe's application."""
@@ -58,6 +61,7 @@ class Site:
             Guard,
             max_body_bytes=self.settings.max_body_bytes,
             draining=lambda: self.model.draining,
+            keys=self.keys,
         )
         # FastAPI has a form of its own for these two; the guard gives them ours.
         app.add_exception_handler(HTTPException, reraise)
@@ -65,7 +69,7 @@ class Site:
         _install_infer(app, dataplane)
         self._install_page(app)
         self._install_web(app)
-        _install_docs(app)
+        _install_docs(app, keyed=self.keys is not None)
 
     def _install_page(self, app: FastAPI) -> None:
         @app.get("/", include_in_schema=False)
@@ -192,8 +196,8 @@ def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
         )
 
 
-def _install_docs(app: FastAPI) -> None:
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+def _install_docs(app: FastAPI, *, keyed: bool) -> None:
+    app.openapi = lambda: openapi.document(app, keyed=keyed)  # type: ignore[method-assign]
     assets = Path(str(files("fastapi_offline") / "static"))
     redoc_script = (assets / "redoc.standalone.js").read_text("utf-8")
     # ReDoc would show a logo from its makers' host, Swagger a badge from a validator's.

@@ -24,6 +24,7 @@ from kserve.protocol.rest.server import RESTServer
 from predictor.dataplane import ClosedRepository, GlinerDataPlane
 from predictor.errors import StartupError
 from predictor.grpc_server import GrpcServer
+from predictor.keys import Keys
 from predictor.logs import OURS
 from predictor.model import GlinerModel
 
@@ -67,6 +68,7 @@ class Server(ModelServer):  # type: ignore[misc]
         install: adds our routes to the application.
         drain_seconds: how long requests in flight may take once a signal came.
         max_message_bytes: largest gRPC message.
+        keys: who may ask over gRPC; None lets everybody.
         options: KServe's own options.
     """
 
@@ -77,12 +79,14 @@ class Server(ModelServer):  # type: ignore[misc]
         *,
         drain_seconds: float,
         max_message_bytes: int,
+        keys: Keys | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._model = model
         self._drain_seconds = drain_seconds
         self._max_message_bytes = max_message_bytes
+        self._keys = keys
         self.dataplane = GlinerDataPlane(self.registered_models, model)
         self.model_repository_extension = ClosedRepository(self.registered_models)
         self._install = lambda app: install(app, self.dataplane)
@@ -114,6 +118,7 @@ class Server(ModelServer):  # type: ignore[misc]
                 self.dataplane,
                 self.model_repository_extension,
                 max_message_bytes=self._max_message_bytes,
+                keys=self._keys,
             )
             self.servers.append(self._grpc_server.start(self.max_threads))
         asyncio.run(self._serve())

@@ -115,5 +115,10 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30, ge=0, le=3_600)
     """After SIGTERM, how long requests in flight may take to finish."""
 
+    api_keys_file: Path | None = None
+    """A file with the callers who may ask, as lines `NAME=SHA256` of each one's key, read again
+    when it changes; empty lets everybody ask. Probes, `/metrics` and the page's files need no
+    key."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged."""

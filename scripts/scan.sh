@@ -30,12 +30,18 @@ workflows() {
 }
 
 [ $# -gt 0 ] || set -- packages secrets workflows
+# To the end: what one finds does not hide what the others would.
+failed=()
 for one in "$@"; do
     case $one in
-    packages | secrets | workflows) "$one" ;;
+    packages | secrets | workflows) "$one" || failed+=("$one") ;;
     *)
         echo "$one is none of packages, secrets, workflows" >&2
         exit 2
         ;;
     esac
 done
+[ ${#failed[@]} = 0 ] || {
+    echo "Not clean: ${failed[*]}" >&2
+    exit 1
+}

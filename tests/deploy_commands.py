@@ -31,7 +31,8 @@ OTHERS: dict[tuple[str, str], set[int]] = {
     ("kubeflow", "service/ml-pipeline-ui"): {80},
 }
 """Services that others install, and their ports."""
-NAMESPACES = {"kserve", "istio-system", "kubeflow"}
+BROUGHT = {"kserve", "istio-system"}
+"""Namespaces that KServe's installer makes."""
 _URLS = {
     "https://github.com/kserve/kserve",
     "https://github.com/kubeflow/pipelines/manifests/kustomize/cluster-scoped-resources",
@@ -40,7 +41,7 @@ _URLS = {
 _INSTALLER = (
     "build/kserve/hack/setup/quick-install/kserve-knative-mode-full-install-with-manifests.sh"
 )
-_CREATED = re.compile(r"([a-z]+)(?:\.[a-z0-9.]+)?/([a-z0-9-]+) created")
+_APPLIED = re.compile(r"(\S+/\S+) (created|configured|unchanged)")
 _PIPELINE = [".venv/bin/python", "-m", "pipeline"]
 
 
@@ -73,18 +74,20 @@ def problems(text: str) -> list[str]:
 
 class _Reader:
     def __init__(self) -> None:
-        self._namespaces = set(NAMESPACES)
+        # Kubernetes' own; more come with what is installed and applied.
+        self._namespaces = {"default"}
         self._there: dict[tuple[str, str], Object] = {}
-        self._new: set[str] = set()
+        self._applied: list[str] = []
         self._built: set[str] = set()
         self._forwarded: dict[int, str] = {}
+        self._made_otherwise: set[str] = set()
         self._environment = yaml.safe_load(
             (ROOT / "manifests/environments/local/namespace.yaml").read_text()
         )
 
     def read(self, words: list[str]) -> Iterator[str]:
         """What is wrong with a command."""
-        self._new = set()
+        self._applied = []
         while words and re.match(r"[A-Z_0-9]+=", words[0]):
             words = words[1:]
         if words[: len(_PIPELINE)] == _PIPELINE:
@@ -104,14 +107,22 @@ class _Reader:
         program, *rest = words
         if program in readers:
             yield from readers[program](rest)
-        elif program != _INSTALLER:
+        elif program == _INSTALLER:
+            self._namespaces |= BROUGHT
+        else:
             yield from _there(program)
 
     def compare(self, printed: list[str]) -> Iterator[str]:
-        """What a command is said to have made, and has not."""
-        for line in printed:
-            if (found := _CREATED.fullmatch(line)) and "/".join(found.groups()) not in self._new:
-                yield f"does not make {found[1]}/{found[2]}"
+        """What a command is said to have made: all that it makes, in kubectl's order."""
+        said = [line for line in printed if _APPLIED.fullmatch(line)]
+        for line in said:
+            if line not in self._applied:
+                yield f"does not print {line}"
+        for line in self._applied:
+            if line not in said:
+                yield f"prints {line}"
+        if said != self._applied and sorted(said) == sorted(self._applied):
+            yield "prints the same in another order"
 
     def _minikube(self, words: list[str]) -> Iterator[str]:
         if words[:2] == ["image", "load"] and words[2] not in self._built:
@@ -195,38 +206,52 @@ class _Reader:
                 yield f"there is no namespace {namespace} yet"
         verb, *rest = words
         if verb in ("apply", "delete"):
-            yield from self._apply(rest, namespace)
+            yield from self._apply(rest, namespace, gone=verb == "delete")
         elif words[:2] == ["create", "namespace"]:
-            self._add({"kind": "Namespace", "metadata": {"name": words[2]}}, "")
+            self._add({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": words[2]}}, "")
+            # Made without `apply`, which notices when it comes to it.
+            self._made_otherwise.add(words[2])
         elif words[:3] == ["create", "secret", "generic"]:
-            self._add({"kind": "Secret", "metadata": {"name": words[3]}}, namespace)
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": words[3]}}
+            self._add(secret, namespace)
         elif verb == "port-forward":
             yield from self._forward(namespace, *rest)
-        elif verb in ("wait", "rollout", "get"):
+        elif verb in ("wait", "rollout", "get", "logs"):
             for one in (each for each in rest if "/" in each and not each.startswith("-")):
                 if not one.startswith("crd/") and (namespace, one) not in self._there:
                     yield f"nothing made {one} in {namespace}"
         else:
             yield f"kubectl {verb} is not known here"
 
-    def _apply(self, rest: list[str], namespace: str) -> Iterator[str]:
+    def _apply(self, rest: list[str], namespace: str, *, gone: bool) -> Iterator[str]:
         flag, path = rest
         address = path.partition("?")[0]
         if address.startswith("https:"):
             if address not in _URLS:
                 yield f"{address} is not known here"
+            if "kubeflow/pipelines" in address:
+                self._namespaces.add("kubeflow")
             return
         yield from _there(path)
         if (ROOT / path).exists():
-            for one in _objects(ROOT / path, flag):
+            for one in () if gone else _objects(ROOT / path, flag):
+                home = one["metadata"].get("namespace") or namespace
+                if home and home not in self._namespaces:
+                    yield f"there is no namespace {home} yet for {one['kind']}"
                 self._add(one, namespace)
 
     def _add(self, one: Object, namespace: str) -> None:
         kind, name = one["kind"].lower(), one["metadata"]["name"]
+        group = one["apiVersion"].rpartition("/")[0]
+        where = (one["metadata"].get("namespace") or namespace, f"{kind}/{name}")
+        done = "created"
+        if where in self._there:
+            done = "configured" if name in self._made_otherwise else "unchanged"
         if kind == "namespace":
             self._namespaces.add(name)
-        self._there[one["metadata"].get("namespace") or namespace, f"{kind}/{name}"] = one
-        self._new.add(f"{kind}/{name}")
+            self._made_otherwise.discard(name)
+        self._there[where] = one
+        self._applied.append(f"{kind}{group and '.'}{group}/{name} {done}")
 
     def _forward(self, namespace: str, service: str, ports: str) -> Iterator[str]:
         here, there = map(int, ports.split(":"))
@@ -261,6 +286,11 @@ def _objects(path: Path, flag: str) -> list[Any]:
         # Its files are not there until `make secrets` has drawn them.
         metadata = {"namespace": kustomization["namespace"]} if "namespace" in kustomization else {}
         return [
-            {"kind": "Secret", "metadata": {"name": one["name"], **metadata}} for one in generated
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": one["name"], **metadata},
+            }
+            for one in sorted(generated, key=lambda one: str(one["name"]))
         ]
     return list(yaml.safe_load_all(kustomized.kustomize(path)))

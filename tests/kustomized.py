@@ -35,8 +35,11 @@ def combinations() -> Iterator[tuple[str, ...]]:
             for container in ("", "raw-container", "gpu"):
                 yield tuple(filter(None, (container, *rest, scaling)))
     yield ("gpu", "istio", "kpa", "spread", "ab", "monitoring")
+    yield ("istio", "pipeline", "kpa", "reviews-profiles")
     yield ("istio", "kpa", "grpc")
-    yield ("istio", "pipeline", "kubeflow-alone", "kpa")
+    yield ("gpu", "istio", "pipeline", "kpa", "api-keys")
+    yield ("istio-standard", "pipeline", "standard", "hpa", "api-keys")
+    yield ("istio", "pipeline", "kubeflow-alone", "kpa", "reviews")
     yield ("istio-standard", "pipeline", "standard", "kubeflow-alone", "hpa")
     yield ("s3-outside", "no-keys")
     yield ("pipeline", "tracing")
@@ -131,6 +134,13 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield title(one), one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         elif "template" in one.get("spec", ()):
             yield title(one), one["spec"]["template"]["spec"]
+
+
+def predictors(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    """Those of `containers` that run the predictor."""
+    for where, one in containers(objects):
+        if where.startswith(("ServingRuntime", "InferenceService")):
+            yield where, one
 
 
 def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from kustomized import Object, containers, of, pods, title
+from kustomized import Object, containers, of, pods, predictors, title
 
 Rule = Callable[[list[Object]], Iterator[str]]
 
 _HTTP, _GRPC = 8080, 8081
 _SECRETIVE = re.compile(
-    r"^(?!MLFLOW_WEBHOOK_ALLOW).*(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)", re.IGNORECASE
+    r"^(?!MLFLOW_WEBHOOK_ALLOW)(?!.*_FILE$).*(KEY|SECRET|PASSWORD|PASSWD|TOKEN|WEBHOOK)",
+    re.IGNORECASE,
+)
+_OURS = re.compile(
+    r"(ghcr\.io|dev\.local)/gliner-kserve/(predictor(-gpu)?|(gliner-kserve-)?pipeline)"
 )
 _PINNED = re.compile(r"[\w./-]+(@sha256:[0-9a-f]{64}|:[\w][\w.-]*)")
 
@@ -41,9 +45,15 @@ def unprivileged(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {field}"
         for volume in spec.get("volumes", ()):
             bounded = "sizeLimit" in volume.get("emptyDir", ())
-            kinds = ({"emptyDir"}, {"configMap"}, {"persistentVolumeClaim"})
+            kinds = (
+                {"emptyDir"},
+                {"configMap"},
+                {"secret"},
+                {"projected"},
+                {"persistentVolumeClaim"},
+            )
             if volume.keys() - {"name"} not in kinds:
-                yield f"{where}: volume {volume['name']} is none of scratch, config map and claim"
+                yield f"{where}: volume {volume['name']} is of no kind that is allowed"
             elif "emptyDir" in volume and not bounded:
                 yield f"{where}: volume {volume['name']} has no limit"
 
@@ -64,7 +74,7 @@ def bounded(objects: list[Object]) -> Iterator[str]:
 
 def probed(objects: list[Object]) -> Iterator[str]:
     """Readiness asks the model, liveness the process, on a port that the process listens on."""
-    for where, one in containers(objects):
+    for where, one in predictors(objects):
         flags = dict(flag.removeprefix("--").split("=") for flag in one["args"])
         listening = {int(flags.get("http_port", 0)), int(flags.get("grpc_port", 0))}
         if listening != {_HTTP, _GRPC}:
@@ -88,7 +98,7 @@ def ports_of_the_mode(objects: list[Object]) -> Iterator[str]:
     for service in of(objects, "InferenceService"):
         spec = service["spec"]["predictor"]
         knative = mode(service) == "Knative"
-        for where, one in containers(objects):
+        for where, one in predictors(objects):
             if knative and len(one["ports"]) != 1:
                 yield f"{where}: Knative takes one port"
             if knative and "startupProbe" in one:
@@ -108,7 +118,7 @@ def pinned(objects: list[Object]) -> Iterator[str]:
         name = re.split(r"[@:]", image)[0]
         if not _PINNED.fullmatch(image) or image.endswith(":latest"):
             yield f"{where}: {image} is not pinned"
-        if not re.fullmatch(r"(ghcr\.io|dev\.local)/gliner-kserve/predictor(-gpu)?", name):
+        if not _OURS.fullmatch(name):
             yield f"{where}: {name} is not ours"
 
 
@@ -158,7 +168,7 @@ def not_exposed(objects: list[Object]) -> Iterator[str]:
 
 def in_time(objects: list[Object]) -> Iterator[str]:
     """Whoever is further out waits longer, so that the predictor is the one to say 504."""
-    for where, one in containers(objects):
+    for where, one in predictors(objects):
         env = {variable["name"]: variable.get("value", "") for variable in one["env"]}
         request = float(env["GLINER_REQUEST_TIMEOUT_SECONDS"])
         drain = float(env["GLINER_DRAIN_SECONDS"])

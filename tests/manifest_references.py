@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kustomized import Object, containers, of, pods, title
+from kustomized import Object, containers, of, pods, predictors, title
 from manifest_policies import Rule
 
 GIVEN = {
     ("Secret", "gliner-tls"): "the host's certificate, by cert-manager or by hand",
     ("Secret", "gliner-s3-read"): "sa/credentials or sa/components/external-secrets",
+    ("Secret", "gliner-reviews"): "sa/credentials or sa/components/external-secrets",
+    ("Secret", "gliner-slack"): "whoever has a Slack; it may be missing",
+    ("Secret", "gliner-api-keys"): "sa/credentials or sa/components/api-keys",
     ("ServiceAccount", "pipeline-runner"): "Kubeflow Pipelines, in its own namespace",
     ("Service", "knative-local-gateway.istio-system.svc.cluster.local"): "Knative with Istio",
     ("Deployment", "ingressgateway"): "Istio",
@@ -73,6 +76,40 @@ def at_home(objects: list[Object]) -> Iterator[str]:
         yield f"objects are in {sorted(map(str, found))}, not all in {home}"
 
 
+def deployments(objects: list[Object]) -> Iterator[str]:
+    """Account, selector, Service and the port behind it; and the image that it hands on."""
+    for one in of(objects, "Deployment"):
+        spec = one["spec"]["template"]["spec"]
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        yield from _missing(objects, one, "ServiceAccount", spec["serviceAccountName"])
+        if not selects(one["spec"]["selector"], labels):
+            yield f"{title(one)}: its selector does not find its pods"
+        [container] = spec["containers"]
+        ports = {each["name"] for each in container["ports"]}
+        services = [
+            each
+            for each in of(objects, "Service")
+            if each["spec"]["selector"].items() <= labels.items()
+        ]
+        for service in services:
+            for port in service["spec"]["ports"]:
+                if port["targetPort"] not in ports:
+                    yield f"{title(service)}: no port {port['targetPort']} in {title(one)}"
+        for variable in container["env"]:
+            if variable["name"] == "PIPELINE_IMAGE" and variable["value"] != container["image"]:
+                yield f"{title(one)}: starts runs of {variable['value']}, which is not its own"
+        called = {
+            f"http://{each['metadata']['name']}.{home['metadata']['name']}.svc.cluster.local"
+            f":{port['port']}"
+            for each in services
+            for port in each["spec"]["ports"]
+            for home in of(objects, "Namespace")
+        }
+        for flag in container["args"]:
+            if flag.startswith("--url=") and flag.removeprefix("--url=") not in called:
+                yield f"{title(one)}: {flag} is not its Service"
+
+
 def inside_a_pod(objects: list[Object]) -> Iterator[str]:
     """Volumes that are mounted, and config maps and secrets that variables come from."""
     for where, spec in pods(objects):
@@ -80,6 +117,10 @@ def inside_a_pod(objects: list[Object]) -> Iterator[str]:
         mounts = {mount["name"] for one in spec["containers"] for mount in one["volumeMounts"]}
         for name in volumes ^ mounts:
             yield f"{where}: volume {name} is mounted or there, but not both"
+        for volume in spec.get("volumes", ()):
+            name = volume.get("secret", {}).get("secretName")
+            if name and ("Secret", name) not in GIVEN:
+                yield f"{where}: nobody brings the Secret {name}"
     for where, one in containers(objects):
         for variable in one.get("env", ()):
             for source in variable.get("valueFrom", {}).values():
@@ -123,8 +164,14 @@ def doors(objects: list[Object]) -> Iterator[str]:
 
 
 def shut_from_outside(objects: list[Object]) -> Iterator[str]:
-    """Where there is a door, /metrics and /v2/repository are denied for its host."""
-    shut = ("/metrics", "/metrics/*", "/v2/repository", "/v2/repository/*")
+    """Where there is a door, /metrics and loading and unloading are denied for its host."""
+    shut = (
+        "/metrics",
+        "/metrics/*",
+        "/v2/repository",
+        "/v2/repository/*",
+        "/inference.GRPCInferenceService/Repository*",
+    )
     for gateway in of(objects, "Gateway"):
         hosts = {host for server in gateway["spec"]["servers"] for host in server["hosts"]}
         found = [
@@ -141,6 +188,19 @@ def shut_from_outside(objects: list[Object]) -> Iterator[str]:
             for host in hosts:
                 if not any(path in one.get("paths", ()) and host in one["hosts"] for one in found):
                     yield f"{title(gateway)}: {path} is open at {host}"
+    # In Standard mode the door is KServe's own, for all hosts.
+    if of(objects, "DestinationRule") and not of(objects, "Gateway"):
+        denied = {
+            path
+            for one in of(objects, "AuthorizationPolicy")
+            if one["spec"]["action"] == "DENY" and one["metadata"]["namespace"] == "kserve"
+            for each in one["spec"]["rules"]
+            for rule in each["to"]
+            if not rule["operation"].get("hosts")
+            for path in rule["operation"].get("paths", ())
+        }
+        for path in sorted(set(shut) - denied):
+            yield f"KServe's gateway: {path} is open"
 
 
 def tokens_asked_for(objects: list[Object]) -> Iterator[str]:
@@ -173,13 +233,18 @@ def covered(objects: list[Object]) -> Iterator[str]:
         one["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} for one in policies
     ):
         yield "nothing denies by default"
-    for one in of(objects, "InferenceService", "InferenceGraph"):
-        label = _GRAPH if one["kind"] == "InferenceGraph" else _POD
+    running = [
+        (one, {_GRAPH if one["kind"] == "InferenceGraph" else _POD: one["metadata"]["name"]})
+        for one in of(objects, "InferenceService", "InferenceGraph")
+    ]
+    running += [
+        (one, one["spec"]["template"]["metadata"]["labels"]) for one in of(objects, "Deployment")
+    ]
+    for one, labels in running:
         kinds = {
             kind
             for policy in policies
-            if selects(policy["spec"]["podSelector"], {label: one["metadata"]["name"]})
-            and policy["spec"]["podSelector"]
+            if policy["spec"]["podSelector"] and selects(policy["spec"]["podSelector"], labels)
             for kind in policy["spec"]["policyTypes"]
         }
         for kind in {"Ingress", "Egress"} - kinds:
@@ -207,7 +272,7 @@ def reachable_ports(objects: list[Object]) -> Iterator[str]:
         wanted = {8012, 8013} if mode == "Knative" else set()
         if mode == "Standard":
             wanted = {
-                port["containerPort"] for _, one in containers(objects) for port in one["ports"]
+                port["containerPort"] for _, one in predictors(objects) for port in one["ports"]
             }
         if not wanted <= opened:
             yield f"{title(service)}: nobody may call {sorted(wanted - opened)}"
@@ -216,7 +281,7 @@ def reachable_ports(objects: list[Object]) -> Iterator[str]:
 def within_quota(objects: list[Object]) -> Iterator[str]:
     """All replicas and two more, which a rollout starts, fit into the quota."""
     [quota] = of(objects, "ResourceQuota")
-    [[_, container]] = containers(objects)
+    [[_, container]] = predictors(objects)
     replicas = sum(
         one["spec"]["predictor"]["maxReplicas"] for one in of(objects, "InferenceService")
     )
@@ -254,6 +319,7 @@ def _missing(objects: list[Object], where: Object, kind: str, name: str | None) 
 RULES: tuple[Rule, ...] = (
     accounts_and_runtimes,
     at_home,
+    deployments,
     inside_a_pod,
     doors,
     shut_from_outside,

@@ -16,6 +16,7 @@ _COMPONENTS = ROOT / "mlflow" / "components"
 COMBINATIONS = (
     "",
     "backup-outside",
+    "external-secrets",
     "managed",
     "managed+no-keys",
     "managed+backup-outside",

@@ -63,7 +63,8 @@ def predictor(settings: Settings, *, registry: bool) -> Finding:
     found = ask(settings, versions, champion, moving_among(versions))
     if not found.answers:
         remedy = (
-            "start it, or set PIPELINE_PREDICTOR_URL, behind an ingress PIPELINE_PREDICTOR_HOST"
+            "start it, or set PIPELINE_PREDICTOR_URL, behind an ingress PIPELINE_PREDICTOR_HOST; "
+            "where it asks for a key, PIPELINE_API_KEY"
         )
         return wrong(PREDICTOR, found.detail, remedy)
     if found.agrees is False:

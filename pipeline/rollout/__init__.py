@@ -19,12 +19,12 @@ class Route:
 
     Attributes:
         url: the base, without a path.
-        headers: such as `Host` for an ingress.
+        headers: such as `Host` for an ingress, and the API key.
         model: the model's name in addresses, `/v1/models/<model>:predict`.
     """
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     model: str = "gliner"
 
 

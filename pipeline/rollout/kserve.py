@@ -114,7 +114,8 @@ class KServe:
                     f"InferenceService {self._service.name} has no address yet: "
                     f"{self._service.missing(isvc) or 'its status.url is empty'}"
                 )
-        return Route(self._settings.predictor_url, {"Host": host}, self._service.name)
+        headers = self._settings.caller_headers(host)
+        return Route(self._settings.predictor_url, headers, self._service.name)
 
     def promote(self, version: Version) -> None:
         """Make the candidate the stable version; KServe takes the one before down."""
@@ -185,7 +186,8 @@ class KServe:
 
     def _route(self, address: Address) -> Route:
         if address.host:
-            return Route(self._settings.predictor_url, {"Host": address.host}, self._service.name)
+            headers = self._settings.caller_headers(address.host)
+            return Route(self._settings.predictor_url, headers, self._service.name)
         cluster = self._service.cluster
         found = cluster.service(address.service)
         if found is None:
@@ -196,4 +198,4 @@ class KServe:
         # A headless Service does not translate ports: its name leads to the pods themselves.
         port = first.target_port if found.spec.cluster_ip == "None" else first.port
         url = f"http://{address.service}.{cluster.namespace}.svc:{port}"
-        return Route(url, model=self._service.name)
+        return Route(url, self._settings.caller_headers(""), self._service.name)

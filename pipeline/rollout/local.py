@@ -132,7 +132,8 @@ class Local:
         """The second predictor."""
         if self._candidate is None:
             raise RolloutFailed("the candidate's predictor was not started")
-        return Route(self._candidate.process.url, model=self._model_name())
+        headers = self._settings.caller_headers("")
+        return Route(self._candidate.process.url, headers, self._model_name())
 
     def stable(self) -> Route | None:
         """The serving predictor: until the promotion it has the stable version."""
@@ -195,8 +196,7 @@ class Local:
 
     @property
     def _headers(self) -> dict[str, str]:
-        host = self._settings.predictor_host
-        return {"Host": host} if host else {}
+        return self._settings.caller_headers(self._settings.predictor_host)
 
     def _config(self) -> dict[str, Any] | None:
         """Its `/api/v1/config`; None when nothing answers."""

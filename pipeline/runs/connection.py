@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ T = TypeVar("T")
 NOT_FOUND = 404
 CONFLICT = 409
 _HINTS = {
-    401: "set PIPELINE_KFP_TOKEN to a token that Kubeflow accepts",
+    401: "set PIPELINE_KFP_TOKEN, or PIPELINE_KFP_TOKEN_FILE, to a token that Kubeflow accepts",
     403: "this account may not do that; check PIPELINE_KFP_TOKEN and PIPELINE_KFP_NAMESPACE",
     404: "is this the address of the Kubeflow Pipelines API?",
 }
@@ -84,14 +85,28 @@ def connect(settings: Settings) -> Any:
         raise SettingsError("name the Kubeflow Pipelines API with --host or PIPELINE_KFP_HOST")
     with asking(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that servers must be of version 2
+        token = settings.kfp_token.get_secret_value() or None
         client = Client(
             host=settings.kfp_host,
             # kfp takes this very name for none.
             namespace=settings.kfp_namespace or "kubeflow",
-            existing_token=settings.kfp_token.get_secret_value() or None,
+            existing_token=token,
+            credentials=None if token else _credentials(settings),
         )
         be_patient(client)
     return client
+
+
+def _credentials(settings: Settings) -> Any:
+    """What reads the token's file; None where there is none to read."""
+    from kfp.client import set_volume_credentials
+
+    path = settings.kfp_token_file
+    if not path:
+        return None
+    if not os.access(path, os.R_OK):
+        raise SettingsError(f"PIPELINE_KFP_TOKEN_FILE: {path} cannot be read")
+    return set_volume_credentials.ServiceAccountTokenVolumeCredentials(path)
 
 
 @contextmanager

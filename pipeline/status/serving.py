@@ -44,7 +44,7 @@ def ask(
         moving: the version of a rollout under way, which may serve as well.
     """
     url = settings.predictor_url.rstrip("/")
-    headers = {"host": settings.predictor_host} if settings.predictor_host else {}
+    headers = settings.caller_headers(settings.predictor_host)
     try:
         answer = httpx.get(
             f"{url}/api/v1/config", headers=headers, timeout=settings.http_timeout_seconds

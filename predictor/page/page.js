@@ -8,6 +8,7 @@ import { showSnippets, startSnippets } from "./snippets.js";
 const REASK_AFTER_MS = 350;
 
 const FAILURES = {
+  401: "An API key is needed",
   404: "This model is not served here",
   413: "The request is too large",
   429: "Too many requests at the moment",
@@ -19,6 +20,7 @@ let config = null;
 let running = null; // AbortController of the request under way
 let shown = null; // what the answer on the page belongs to: {body, labels, key, summary}
 let reaskTimer = 0;
+let key = ""; // the API key, where the server asks for one; gone with the page
 
 // ---------------------------------------------------------------- asking
 
@@ -90,8 +92,13 @@ class Refusal extends Error {
   }
 }
 
+function keyHeader() {
+  // In a header each character is a byte; the server then says that it knows no such key.
+  return key ? { "X-API-Key": key.replace(/[^\x21-\x7e]/g, "?") } : {};
+}
+
 async function post(path, body, signal) {
-  const headers = { "Content-Type": "application/json" };
+  const headers = { "Content-Type": "application/json", ...keyHeader() };
   const response = await fetch(path, { method: "POST", headers, body, signal });
   const answer = await response.text();
   let json = null;
@@ -140,7 +147,7 @@ function showAnswer(asked, received, milliseconds) {
   const size = `${plural(words, "word")} in ${plural(windows, "window")}`;
   shown = { ...asked, summary: `${found} · ${size} · ${number(Math.round(milliseconds))} ms` };
   showEntities(asked, prediction);
-  showSnippets(location.origin + predictPath(), asked.body, received);
+  showSnippets(location.origin + predictPath(), asked.body, received, Boolean(key));
   showOnly("answer");
   markStale();
 }
@@ -173,7 +180,20 @@ function showFailure(error) {
   $("failure-message").textContent = message;
   $("failure-advice").textContent = advice;
   $("failure-facts").textContent = facts.join(" · ");
+  $("key-form").hidden = error.status !== 401;
+  if (error.status === 401 && !$("key")) makeKeyField();
   showOnly("failure");
+}
+
+/** Made when it is needed: without keys the page has no field for a secret. */
+function makeKeyField() {
+  const field = { id: "key", type: "password", autocomplete: "off", spellcheck: false };
+  $("key-form").append(make("label", { htmlFor: "key" }, "API key"), make("input", field));
+}
+
+function retry() {
+  if (!$("key-form").hidden) key = $("key").value.trim();
+  ask({ reveal: false });
 }
 
 /** On a phone the results lie below the form: bring them into view once they are there. */
@@ -216,7 +236,7 @@ function tryExample(example) {
 
 async function loadConfig() {
   try {
-    const response = await fetch("/api/v1/config");
+    const response = await fetch("/api/v1/config", { headers: keyHeader() });
     if (!response.ok) throw new Refusal(response, "The settings of this page did not load.");
     config = await response.json();
   } catch (error) {
@@ -251,7 +271,11 @@ function start() {
     ask({ reveal: true });
   });
   $("cancel").addEventListener("click", () => running?.abort());
-  $("retry").addEventListener("click", () => ask({ reveal: false }));
+  $("retry").addEventListener("click", retry);
+  $("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    retry();
+  });
   $("text").addEventListener("input", () => {
     mistake("text", "");
     showCount();

@@ -7,6 +7,7 @@ const ARGUMENT_LIMIT = 120_000; // bytes; Linux refuses one argument of 128 KiB
 
 let url = "";
 let body = null;
+let keyed = false; // whether an API key was sent; it is never shown
 let response = null;
 let selected = "table";
 
@@ -26,10 +27,11 @@ export function startSnippets() {
   $("copy").addEventListener("click", copy);
 }
 
-export function showSnippets(askedUrl, askedBody, received) {
+export function showSnippets(askedUrl, askedBody, received, withKey) {
   url = askedUrl;
   body = askedBody;
   response = received;
+  keyed = withKey;
   select($(`tab-${selected}`));
 }
 
@@ -79,6 +81,7 @@ function asCurl() {
   return [
     `curl -sS ${shellQuote(url)} \\`,
     "  -H 'Content-Type: application/json' \\",
+    ...(keyed ? ['  -H "X-API-Key: $GLINER_API_KEY" \\'] : []),
     `  --data-binary ${data}`,
   ].join("\n");
 }
@@ -92,11 +95,14 @@ function asPython() {
   );
   return [
     "import json",
+    ...(keyed ? ["import os"] : []),
     "from urllib.request import Request, urlopen",
     "",
     `url = ${JSON.stringify(url)}`,
     `body = ${literal}`,
-    'request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})',
+    'headers = {"Content-Type": "application/json"}',
+    ...(keyed ? ['headers["X-API-Key"] = os.environ["GLINER_API_KEY"]'] : []),
+    "request = Request(url, json.dumps(body).encode(), headers)",
     "with urlopen(request) as response:",
     "    [prediction] = json.load(response)[\"predictions\"]",
     'for entity in prediction["entities"]:',

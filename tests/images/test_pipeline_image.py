@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from container import ROOT, Image
+from mlflow import MlflowClient
 
-from pipeline.local.process import Process
+from pipeline.local.process import Process, answers, free_port, running
 
 pytestmark = pytest.mark.images
 
@@ -101,3 +103,36 @@ def test_entry_point_is_the_command_line(image: Callable[[str], Image]) -> None:
     assert done.returncode == 0, done.stderr
     assert "rollback" in done.stdout
     assert one.config["Healthcheck"]["Test"] == ["NONE"]
+
+
+def test_takes_mlflows_webhooks(
+    image: Callable[[str], Image], mlflow_server: Process, tmp_path: Path
+) -> None:
+    """As the component `reviews` starts it: MLflow gets its address and reaches it, within the
+    memory that the component allows."""
+    one = image("pipeline")
+    text = (ROOT / "manifests" / "components" / "reviews" / "service.yaml").read_text()
+    [found] = [each for each in yaml.safe_load_all(text) if each["kind"] == "Deployment"]
+    [container] = found["spec"]["template"]["spec"]["containers"]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    env = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    env["PIPELINE_TRACKING_URI"] = mlflow_server.url
+    env["PIPELINE_WEBHOOK_SECRET"] = "of-a-test"
+    arguments = [
+        f"--url={url}" if each.startswith("--url=") else each.replace("8090", str(port))
+        for each in container["args"]
+    ]
+    command = one.command([*one.config["Entrypoint"], *arguments], env=env)
+    process = Process("reviews", command, tmp_path / "log")
+    client = MlflowClient(mlflow_server.url, mlflow_server.url)
+
+    with running(process, answers(f"{url}/health")):
+        [webhook] = [each for each in client.list_webhooks() if each.url.startswith(url)]
+        result = client.test_webhook(webhook.webhook_id)
+        megabytes = psutil.Process(process.pid).memory_info().rss / 2**20
+    client.delete_webhook(webhook.webhook_id)
+
+    assert result.success, result
+    assert container["resources"]["limits"]["memory"] == "1Gi"
+    assert 50 < megabytes < 700

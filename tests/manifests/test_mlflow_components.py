@@ -15,7 +15,11 @@ from manifest_policies import Rule
 from manifest_references import selects
 
 RULES = (policies.unprivileged, policies.bounded, policies.no_secret_values, policies.labelled)
-OUTSIDE = [one for one in mlflow_builds.COMBINATIONS if one not in ("", "backup-outside")]
+OUTSIDE = [
+    one
+    for one in mlflow_builds.COMBINATIONS
+    if one not in ("", "backup-outside", "external-secrets")
+]
 IDENTITIES = {
     "aws": "eks.amazonaws.com/role-arn",
     "gcp": "iam.gke.io/gcp-service-account",

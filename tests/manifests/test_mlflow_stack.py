@@ -13,6 +13,7 @@ from pathlib import Path
 import kustomized
 import manifest_policies as policies
 import manifest_schemas
+import mlflow_builds
 import pytest
 import yaml
 from kustomized import ROOT, Object, of, title
@@ -253,6 +254,37 @@ def test_a_restore_is_started_as_documented(built: list[Object]) -> None:
     assert "suspend" not in backup["spec"]
     assert f"--from=cronjob/{restore['metadata']['name']} " in readme
     assert {"name": "FROM", "value": "20261123T013000Z"} in fetch["env"]
+
+
+def test_a_secret_store_gives_what_make_secrets_draws(secrets: dict[str, Object]) -> None:
+    """The same Secrets with the same keys in them."""
+    stored = {
+        one["spec"]["target"]["name"]: {each["secretKey"] for each in one["spec"]["data"]}
+        for one in of(mlflow_builds.build("external-secrets"), "ExternalSecret")
+    }
+
+    assert stored == {name: set(one["data"]) for name, one in secrets.items()}
+
+
+@pytest.mark.parametrize("environment", kustomized.ENVIRONMENTS)
+def test_each_environment_reaches_the_registry_and_the_store(
+    environment: str, built: list[Object]
+) -> None:
+    """Models and metrics come from here, in whatever namespace an environment is."""
+    [namespace] = [
+        one["metadata"]["name"] for one in of(kustomized.build(environment), "Namespace")
+    ]
+    labels = {"kubernetes.io/metadata.name": namespace}
+    for name, port in (("mlflow", 5000), ("minio", 9000)):
+        [policy] = [one for one in of(built, "NetworkPolicy") if one["metadata"]["name"] == name]
+        admitted = [
+            peer
+            for rule in policy["spec"]["ingress"]
+            if port in [each["port"] for each in rule["ports"]]
+            for peer in rule["from"]
+            if "namespaceSelector" in peer and selects(peer["namespaceSelector"], labels)
+        ]
+        assert admitted, f"{name} refuses {namespace}"
 
 
 def test_git_ignores_secrets() -> None:

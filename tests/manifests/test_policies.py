@@ -141,6 +141,20 @@ MISTAKES: list[tuple[Rule, Callable[[list[Object]], object]]] = [
         ),
     ),
     (references.reachable_ports, _drop("NetworkPolicy")),
+    (references.deployments, _drop("ServiceAccount")),
+    (references.deployments, _drop("Service")),
+    (
+        references.deployments,
+        lambda built: _one(built, "Service")["spec"]["ports"][0].update(targetPort="grpc"),
+    ),
+    (
+        references.deployments,
+        lambda built: next(
+            one
+            for where, one in kustomized.containers(built)
+            if where == "Deployment gliner-reviews: reviews"
+        ).update(image="dev.local/gliner-kserve/pipeline:0.2.0"),
+    ),
     (references.within_quota, lambda built: _spec(built).update(maxReplicas=40)),
 ]
 
@@ -148,7 +162,9 @@ MISTAKES: list[tuple[Rule, Callable[[list[Object]], object]]] = [
 @pytest.mark.parametrize(("rule", "mistake"), MISTAKES)
 def test_mistakes_are_found(rule: Rule, mistake: Callable[[list[Object]], object]) -> None:
     """A broken manifest breaks its rule."""
-    objects = deepcopy(kustomized.build("production"))
+    # Only `local` has a Deployment and a Service of its own.
+    name = "local" if rule is references.deployments else "production"
+    objects = deepcopy(kustomized.build(name))
     mistake(objects)
 
     assert list(rule(objects))

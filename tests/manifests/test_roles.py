@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+import kfp
 import kustomized
 import pytest
 from kustomized import ROOT
@@ -16,8 +17,24 @@ _CLIENTS = {
     "_core": ("", None),
 }
 """Attributes of `Cluster` that call the API: the group, and the resource where it is one."""
-OURS, HELPERS = "gliner-pipeline", "gliner-pipeline-runs"
-"""The role for what our code calls, and the one for what Kubeflow's does in the same pods."""
+OURS, HELPERS, REVIEWS = "gliner-pipeline", "gliner-pipeline-runs", "gliner-reviews"
+"""The role for what our code calls, the one for what Kubeflow's does in the same pods, and the one
+of the service that starts rollouts on Kubeflow."""
+_OF_KUBEFLOW = {
+    "get_pipeline_id": {("pipelines", "list")},
+    "pipeline_service_create_pipeline": {("pipelines", "create")},
+    "upload_pipeline_version": {("pipelines/versions", "create")},
+    "list_pipeline_versions": {("pipelines/versions", "list")},
+    # It looks for one of the name first.
+    "create_experiment": {
+        ("experiments", "list"),
+        ("experiments", "get"),
+        ("experiments", "create"),
+    },
+    "list_runs": {("runs", "list")},
+    "run_pipeline": {("runs", "create")},
+}
+"""What Kubeflow's API asks Kubernetes about the caller, for each method of kfp's client."""
 _VERBS = {"read": "get", "get": "get", "replace": "update"}
 _RESOURCES = {"pod": "pods", "service": "services", "lease": "leases"}
 _STANDARD_ONLY = {("", "services")}
@@ -99,7 +116,28 @@ def test_there_is_no_other_role(name: str) -> None:
     roles = {one["metadata"]["name"] for one in kustomized.of(kustomized.build(name), "Role")}
     runs_here = "pipeline" in name.split("+") or name in ("dev", "staging", "production")
 
-    assert roles == {OURS, *([HELPERS] if runs_here and "kubeflow-alone" not in name else [])}
+    wanted = {OURS, *([HELPERS] if runs_here and "kubeflow-alone" not in name else [])}
+    assert roles == wanted | ({REVIEWS} if "reviews-profiles" in name else set())
+
+
+def test_the_review_service_may_start_a_rollout_and_no_more() -> None:
+    """Its role is what starting a run calls of kfp's client, read from the code."""
+    tree = ast.parse((ROOT / "pipeline" / "runs" / "kubeflow.py").read_text())
+    starting = {"put", "find_version", "start", "experiment_id"}
+    called = {
+        node.attr
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef) and function.name in starting
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr in dir(kfp.Client) + list(_OF_KUBEFLOW)
+    } - {"pipelines"}
+    wanted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for method in called:
+        for resource, verb in _OF_KUBEFLOW[method]:
+            wanted["pipelines.kubeflow.org", resource].add(verb)
+
+    assert called == set(_OF_KUBEFLOW)
+    assert allowed("+istio+pipeline+kpa+reviews-profiles", REVIEWS) == dict(wanted)
 
 
 def test_nothing_else_calls_kubernetes() -> None:
@@ -133,6 +171,7 @@ def test_rights_end_at_the_namespace(name: str) -> None:
     }
 
     assert not kustomized.of(objects, "ClusterRole", "ClusterRoleBinding")
-    assert "*" not in str(allowed(name, OURS, HELPERS))
-    assert bound == {"pipeline-runner" if alone else "gliner-pipeline"}
+    assert "*" not in str(allowed(name, OURS, HELPERS, REVIEWS))
+    ours = {"pipeline-runner" if alone else "gliner-pipeline"}
+    assert bound == ours | ({REVIEWS} if "reviews-profiles" in name else set())
     assert account["automountServiceAccountToken"] is False

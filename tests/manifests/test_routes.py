@@ -95,3 +95,9 @@ def test_grpc_has_the_only_route_where_there_is_no_http() -> None:
 
     assert route("POST", "/inference.GRPCInferenceService/ModelInfer", name) == "predict"
     assert {route(method, path, name) for method in ("GET", "POST") for path in _PREDICT} == {None}
+
+
+@pytest.mark.parametrize("call", ["RepositoryModelLoad", "RepositoryModelUnload"])
+def test_grpc_leads_to_no_loading(call: str) -> None:
+    """A caller from outside cannot take the model away over gRPC either."""
+    assert route("POST", f"/inference.GRPCInferenceService/{call}", "+istio+kpa+grpc") is None

@@ -12,6 +12,7 @@ import yaml
 from kustomized import ROOT
 
 from pipeline import graph
+from pipeline.__main__ import parser
 from pipeline.rollout import objects
 from pipeline.settings import Settings as PipelineSettings
 from predictor.settings import Settings
@@ -22,7 +23,7 @@ _MODES = {"Knative", "Standard"}
 @pytest.mark.parametrize("name", kustomized.names())
 def test_the_predictor_takes_its_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each variable is a setting, with a value within its bounds."""
-    [[_, container]] = kustomized.containers(kustomized.build(name))
+    [[_, container]] = kustomized.predictors(kustomized.build(name))
     ours = {
         one["name"]: one["value"] for one in container["env"] if one["name"].startswith("GLINER_")
     }
@@ -65,7 +66,7 @@ def test_rollouts_can_move_the_service(name: str) -> None:
 @pytest.mark.parametrize("downloaded", [True, False])
 def test_a_downloaded_model_is_served(tmp_path: Path, downloaded: bool) -> None:
     """The container serves /mnt/models where KServe put a model, else the image's own."""
-    [[_, container]] = kustomized.containers(kustomized.build("+"))
+    [[_, container]] = kustomized.predictors(kustomized.build("+"))
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
@@ -92,6 +93,31 @@ def test_the_raw_container_is_the_runtimes() -> None:
     [[_, raw]] = kustomized.containers(kustomized.build("+raw-container"))
 
     assert yaml.safe_dump(raw) == yaml.safe_dump(runtime).replace("{{.Name}}", "gliner")
+
+
+def test_the_review_service_is_started_as_its_command_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its arguments are the command's, its variables are settings, and it listens on its port."""
+    [one] = [
+        one
+        for where, one in kustomized.containers(kustomized.build("local"))
+        if where.startswith("Deployment")
+    ]
+    options = parser().parse_args(one["args"])
+    names = {each["name"] for each in one["env"]} - {"HOME"}
+    for each in one["env"]:
+        monkeypatch.setenv(each["name"], each.get("value", "from-a-secret"))
+    settings = PipelineSettings()
+
+    assert options.port == one["ports"][0]["containerPort"]
+    assert {name.removeprefix("PIPELINE_").lower() for name in names} <= set(
+        PipelineSettings.model_fields
+    )
+    assert settings.webhook_secret.get_secret_value()
+    assert settings.kfp_host.endswith(".kubeflow.svc.cluster.local:8888")
+    probes = {one[name]["httpGet"]["path"] for name in ("readinessProbe", "livenessProbe")}
+    assert probes == {"/health"}
 
 
 def test_metrics_that_scale_exist() -> None:

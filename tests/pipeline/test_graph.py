@@ -147,7 +147,8 @@ def test_every_step_and_the_run_have_a_deadline(
 
 
 def test_secrets_are_names_alone(compiled: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Keys come from Secrets, and only the steps that send messages know Slack's address."""
+    """Keys come from Secrets: only the steps that send messages know Slack's address, and only
+    rollouts the predictor's key."""
     spec, platform = compiled
     executors = platform["deploymentSpec"]["executors"]
     names = {
@@ -158,6 +159,7 @@ def test_secrets_are_names_alone(compiled: tuple[dict[str, Any], dict[str, Any]]
     assert all("gliner-s3" in one for one in names.values())
     told = {step for step, one in names.items() if "gliner-slack" in one}
     assert {"exec-notify", "exec-review"} & set(executors) == told
+    assert {"exec-roll-out"} == {step for step, one in names.items() if "gliner-api-key" in one}
     assert "hooks.slack.com" not in str(spec)
 
 

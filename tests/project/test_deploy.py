@@ -44,7 +44,17 @@ def test_images_are_those_of_a_laptop() -> None:
         ("--review required", "--reviews required", "not understood"),
         ("Host: ner.local.test", "Host: ner.example.com", "host is ner.local.test"),
         ("PIPELINE_KFP_HOST", "PIPELINE_KUBEFLOW", "no setting"),
-        ("secret/gliner-s3 created", "secret/s3 created", "does not make secret/s3"),
+        ("secret/gliner-s3 created", "secret/s3 created", "does not print secret/s3"),
+        ("gateway.networking.istio.io/gliner created\n", "", "prints gateway"),
+        ("gateway.networking.istio.io/gliner c", "gateway.istio.io/gliner c", "does not print"),
+        (
+            "secret/gliner-s3 created\nsecret/gliner-s3-read created\n",
+            "secret/gliner-s3-read created\nsecret/gliner-s3 created\n",
+            "another order",
+        ),
+        ("$ kubectl create namespace kubeflow\n", "", "no namespace kubeflow yet"),
+        ("namespace/mlflow configured", "namespace/mlflow created", "does not print namespace"),
+        ("logs -n gliner deployment/gliner-reviews", "logs -n gliner deployment/reviews", "made"),
         ("minio-root.env", "minio.env", "draws no"),
         (":s3:data/eval", ":s3:labels/eval", "nothing makes the bucket labels"),
         ("scripts/venv.sh", "scripts/environment.sh", "there is no"),
@@ -58,3 +68,11 @@ def test_a_wrong_name_is_seen(right: str, wrong: str, said: str) -> None:
     found = problems(TEXT.replace(right, wrong))
 
     assert any(said in one for one in found), found
+
+
+def test_each_command_says_what_it_prints_or_is_one_that_is_silent() -> None:
+    """What stands without a line below it is of the kind that prints nothing."""
+    silent = ("minikube", "set", "export", "RCLONE")
+    bare = [" ".join(words) for words, printed in blocks(TEXT) if not any(line for line in printed)]
+
+    assert [one for one in bare if not one.startswith(silent)] == []

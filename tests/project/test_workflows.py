@@ -159,6 +159,24 @@ def test_production_is_behind_a_person() -> None:
     assert "buildingTag()" in production
 
 
+def test_production_has_owners() -> None:
+    """Its folder, and what it is built from, need the review of those who answer for it."""
+    lines = (ROOT / ".github" / "CODEOWNERS").read_text(encoding="utf-8").splitlines()
+    owned = [line.split()[0] for line in lines if line and line[0] != "#"]
+    read = yaml.safe_load(
+        (ROOT / "manifests" / "environments" / "production" / "kustomization.yaml").read_text()
+    )
+    sources = [
+        (ROOT / "manifests" / "environments" / "production" / one).resolve()
+        for one in (*read["resources"], *read["components"])
+    ]
+
+    for path in owned:
+        assert (ROOT / path.strip("/")).is_dir(), path
+    for source in sources:
+        assert any(source.is_relative_to(ROOT / one.strip("/")) for one in owned), source
+
+
 def test_what_must_be_set_up_is_in_the_docs() -> None:
     """Every secret, variable and credential, and none that is not asked for."""
     whole = "\n".join(texts().values())

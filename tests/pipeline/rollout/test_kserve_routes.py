@@ -37,6 +37,16 @@ def test_routes_lead_past_the_split(api: KubernetesApi, ingress: Ingress) -> Non
     assert named.headers == {"Host": "ner.example.org"}
 
 
+def test_each_route_carries_the_key(api: KubernetesApi, ingress: Ingress) -> None:
+    """Where predictors ask for one; and it is shown to no one who prints a route."""
+    backend = kserve_cluster.backend(predictor_url=ingress.url, api_key="drawn")
+    first(backend)
+    found = [*routes(backend).values(), backend.candidate()]
+
+    assert {route.headers["X-API-Key"] for route in found} == {"drawn"}
+    assert "drawn" not in repr(found)
+
+
 @pytest.mark.parametrize("headless", [False, True])
 def test_services_lead_past_the_split(api: KubernetesApi, ingress: Ingress, headless: bool) -> None:
     """In Standard mode each version has a Service; a headless one is asked at the pods' port."""

@@ -148,6 +148,22 @@ def test_nobody_listens(settings: Settings) -> None:
         kubeflow.upload(nowhere)
 
 
+def test_token_of_a_file_is_read_anew(server: Kubeflow, settings: Settings, tmp_path: Path) -> None:
+    """The kubelet renews it while the service runs; a file that is not there is said to be so."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    mine = Settings(**{**settings.model_dump(), "kfp_token_file": str(file)})
+    server.token = "first"
+    client = connection.connect(mine)
+    file.write_text("second")
+    server.token = "second"
+
+    assert kubeflow.experiment_id(client, mine)
+    file.unlink()
+    with pytest.raises(SettingsError, match="PIPELINE_KFP_TOKEN_FILE"):
+        connection.connect(mine)
+
+
 def test_token_is_sent_and_never_shown(server: Kubeflow, settings: Settings) -> None:
     """The right token is let in; a wrong one is refused in a line that does not hold it."""
     server.token = "right"

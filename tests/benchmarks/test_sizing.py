@@ -1,0 +1,47 @@
+"""How many pods a load takes, and that the document says what was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import sizing
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def row(system: str, rate: float, callers: int = 16, model: str = "medium") -> dict[str, Any]:
+    return {"model": model, "system": system, "callers": callers, "texts_per_second": rate}
+
+
+def test_the_document_has_the_benchmarks_figures() -> None:
+    """The tables are those that `make bench` writes from the results that are committed."""
+    results = json.loads((ROOT / "docs" / "benchmarks" / "results.json").read_text("utf-8"))
+
+    assert sizing.markdown(results) in (ROOT / "docs" / "scale.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rate", "each", "wanted"),
+    [(1, 50, 2), (70, 50, 2), (71, 50, 3), (1_000, 50, 29), (5_000, 50, 143)],
+)
+def test_pods_are_kept_below_what_they_can_do(rate: float, each: float, wanted: int) -> None:
+    """At 70 % of their capacity, and never one alone."""
+    assert sizing.pods(rate, each) == wanted
+
+
+def test_capacity_is_the_median_of_its_own_rounds() -> None:
+    """Another model, system or number of callers does not count; none measured is no number."""
+    rows = [row("ours-bf16", rate) for rate in (40.0, 60.0, 50.0)]
+    rows += [
+        row("ours-fp32", 9.0),
+        row("ours-bf16", 1.0, callers=1),
+        row("ours-bf16", 2.0, 16, "x"),
+    ]
+
+    assert sizing.capacity(rows, "ours-bf16", 16) == 50
+    assert math.isnan(sizing.capacity(rows, "flask", 16))
