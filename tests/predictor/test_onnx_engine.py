@@ -74,9 +74,7 @@ def test_scores_equal_torch(packed: Path, expected: list[NDArray[np.float32]]) -
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_lanes_do_not_mix(
-    packed: Path, expected: list[NDArray[np.float32]], threads: int
-) -> None:
+def test_lanes_do_not_mix(packed: Path, expected: list[NDArray[np.float32]], threads: int) -> None:
     """Two threads at once get what one after the other would."""
     engine = load(packed, threads=threads)
     assert engine.lanes == 2
