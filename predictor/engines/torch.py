@@ -75,7 +75,7 @@ class TorchEngine(Reading):
         self.precision = precision
         self.device = device
         # What was rewritten is not kept twice.
-        self._model = model if rewritten is None else None
+        self._model: Any = model if rewritten is None else None
         processor: Any = model.data_processor
         tokenizer: Any = processor.transformer_tokenizer
         # A copy: GLiNER's own calls leave truncation and padding set on theirs.
