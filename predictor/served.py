@@ -59,7 +59,7 @@ def load(found: Bundle, settings: Settings, presets: Mapping[str, Preset]) -> Se
     device = hardware.choose_device(settings.device, found.manifest.engine)
     precision = hardware.choose_precision(settings.precision, device, found.manifest.precision)
     extractor = Extractor(
-        engines.load(found, device, precision, settings.threads),
+        engines.load(found, device, precision, settings.threads, compiled=settings.compile),
         window_words=settings.window_words,
         window_overlap=settings.window_overlap,
         batch_size=settings.batch_size,

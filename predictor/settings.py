@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads for the model; 0 takes what the container is allowed."""
 
+    compile: bool = False
+    """On a GPU, fuse the model's kernels with torch.compile. It takes a C compiler, which our
+    image has not, and time at the start; nobody has measured it yet."""
+
     golden_check: bool = True
     """Refuse to become ready when the bundle does not give its golden answers."""
 

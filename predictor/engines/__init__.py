@@ -129,7 +129,9 @@ def bring(found: Bundle) -> None:
         import gliner  # noqa: F401 -- with torch and transformers
 
 
-def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine:
+def load(
+    found: Bundle, device: str, precision: str, threads: int = 0, *, compiled: bool = False
+) -> Engine:
     """Load a bundle with the engine that was chosen for it.
 
     Args:
@@ -138,6 +140,7 @@ def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine
         device: a torch device such as `cpu` or `cuda:0`.
         precision: one of the engine's `PRECISIONS`.
         threads: CPU threads; 0 takes what the container is allowed.
+        compiled: on a GPU, compile the model with `torch.compile`.
 
     Raises:
         BundleError: there is no such engine or precision here, or the files make no model.
@@ -165,4 +168,6 @@ def load(found: Bundle, device: str, precision: str, threads: int = 0) -> Engine
         return OnnxEngine.load(found, precision, choose_threads(threads))
     from predictor.engines.torch import TorchEngine
 
-    return TorchEngine.load(found.folder, device, precision)
+    return TorchEngine.load(
+        found.folder, device, precision, compiled=compiled and device.startswith("cuda")
+    )

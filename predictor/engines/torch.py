@@ -51,6 +51,7 @@ class TorchEngine(Reading):
         device: where its weights are.
         precision: what they are in.
         rewritten: runs in place of the model's own forward pass.
+        compiled: whether that is compiled at its first passes, for all sizes at once.
 
     Attributes:
         reader: its text side.
@@ -62,7 +63,13 @@ class TorchEngine(Reading):
     """Its own threads share out a pass."""
 
     def __init__(
-        self, model: GLiNER, device: str, precision: str, rewritten: Rewritten | None = None
+        self,
+        model: GLiNER,
+        device: str,
+        precision: str,
+        rewritten: Rewritten | None = None,
+        *,
+        compiled: bool = False,
     ) -> None:
         config: Any = model.config
         kind = type(model).__name__
@@ -84,6 +91,8 @@ class TorchEngine(Reading):
         self.splitter = str(config.words_splitter_type)
         self._collator = model.create_collator()
         self.rewritten = rewritten
+        # In two graphs, before and behind the LSTM, which torch.compile leaves to cuDNN.
+        self._run: Any = torch.compile(rewritten, dynamic=True) if compiled else rewritten
         self.limits = Limits(
             words=int(config.max_len),
             width=TOKEN_LEVEL_WIDTH if self._token_level else int(config.max_width),
@@ -92,7 +101,13 @@ class TorchEngine(Reading):
 
     @classmethod
     def load(
-        cls, folder: Path, device: str, precision: str, *, rewrite: bool = True
+        cls,
+        folder: Path,
+        device: str,
+        precision: str,
+        *,
+        rewrite: bool = True,
+        compiled: bool = False,
     ) -> TorchEngine:
         """Load a bundle's weights.
 
@@ -101,6 +116,7 @@ class TorchEngine(Reading):
             device: a torch device such as `cpu` or `cuda:0`.
             precision: `fp32`, `bf16` or `fp16`.
             rewrite: run it rewritten where that can be; not for weights that will change.
+            compiled: compile what is rewritten with `torch.compile`, which takes a C compiler.
 
         Raises:
             BundleError: the files do not make a model.
@@ -129,12 +145,12 @@ class TorchEngine(Reading):
         if reason := obstacle(model):
             _log.info("runs as GLiNER has it, which is slower: no rewriting for %s", reason)
             return cls(model, device, precision)
-        return cls(model, device, precision, Rewritten(model))
+        return cls(model, device, precision, Rewritten(model), compiled=compiled)
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
         if self.rewritten is not None:
-            return self._score_rewritten(self.rewritten, windows)
+            return self._score_rewritten(windows)
         rows = [{"tokenized_text": list(window.words), "ner": None} for window in windows]
         prompts = [list(window.prompts) for window in windows]
         batch = self._model.collate_batch(rows, prompts, self._collator)
@@ -150,12 +166,10 @@ class TorchEngine(Reading):
             for row, window in enumerate(windows)
         ]
 
-    def _score_rewritten(
-        self, model: Rewritten, windows: Sequence[Window]
-    ) -> list[NDArray[np.float32]]:
+    def _score_rewritten(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         batch = self.reader.batch(windows)
         with torch.inference_mode():
-            logits = model(*(torch.from_numpy(one).to(self.device) for one in batch.inputs()))
+            logits = self._run(*(torch.from_numpy(one).to(self.device) for one in batch.inputs()))
             probabilities = torch.sigmoid(logits.float()).cpu().numpy()
         return [
             probabilities[row, : len(window.words), :, : len(window.prompts)]

@@ -16,6 +16,7 @@ from gliner import GLiNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from predictor import bundle, engines
 from predictor.engines import Window
 from predictor.engines.torch import LONGEST_FORWARD, TorchEngine
 from predictor.errors import BundleError
@@ -158,6 +159,44 @@ def test_token_level_equals_gliner(token_level: Path, text: str, flat_ner: bool)
     assert expected, "the checkpoint finds nothing, so this would prove nothing"
     for mine, theirs in zip(ours, sorted(expected, key=position), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+def test_compiled(tiny_deberta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all sizes, with the scores of the same that is not compiled.
+
+    Its graphs run without kernels made: that would take a C++ compiler, and a GPU to matter.
+    """
+    made: list[dict[str, Any]] = []
+    real = torch.compile
+
+    def compile_(model: Any, **options: Any) -> Any:
+        made.append(options)
+        return real(model, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain = TorchEngine.load(tiny_deberta, "cpu", "fp32")
+    engine = TorchEngine.load(tiny_deberta, "cpu", "fp32", compiled=True)
+    words, prompts = ("Ada", "was", "born", "in", "London", "on", "a", "Sunday"), ("person", "city")
+    batches = [[Window(words[:size], prompts) for size in sizes] for sizes in ((3, 5), (8, 2, 7))]
+
+    for batch in batches:
+        for ours, theirs in zip(engine.score(batch), plain.score(batch), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+    assert made == [{"dynamic": True}]
+
+
+def test_only_a_gpu_gets_what_is_compiled(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU the setting changes nothing: OpenVINO is what fuses there."""
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        TorchEngine, "load", lambda *_, compiled: asked.append(compiled), raising=True
+    )
+    found = bundle.locate(str(tiny_bert))
+
+    for device in ("cpu", "cuda:0"):
+        engines.load(found, device, "fp32", compiled=True)
+
+    assert asked == [False, True]
 
 
 @pytest.fixture(scope="module")
