@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     memory, and how long a short request waits beside a long text. Raise it on a GPU."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
-    """`auto` takes a GPU when there is one, but for a bundle whose engine is OpenVINO; else the
-    CPU."""
+    """`auto` takes a GPU when there is one, but for a bundle whose engine is OpenVINO or ONNX
+    Runtime; else the CPU."""
 
     precision: Precision = "auto"
     """`auto` is fp32 on a CPU, bf16 on a GPU that has it and fp16 on another."""

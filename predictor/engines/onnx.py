@@ -7,9 +7,9 @@ other weights, the model is converted at the start, where the package `onnx` is 
 
 from __future__ import annotations
 
-import io
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -184,15 +184,18 @@ def _converted(found: Bundle) -> tuple[onnx.ModelProto, Facts, Tokenizer]:
 
     model, facts, reader = exported.rewritten(found, "onnx")
     inputs = reader.batch([exported.EXAMPLE, exported.EXAMPLE]).inputs()
-    file = io.BytesIO()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with (
+            tempfile.TemporaryDirectory(prefix="gliner-onnx-") as work,
+            torch.no_grad(),
+            warnings.catch_warnings(),
+        ):
             # That tracing is deprecated, and that it fixes what does not change here.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model,
                 tuple(torch.from_numpy(one) for one in inputs),
-                file,
+                f"{work}/model.onnx",
                 input_names=list(_INPUTS),
                 output_names=["scores"],
                 dynamic_axes={
@@ -207,9 +210,10 @@ def _converted(found: Bundle) -> tuple[onnx.ModelProto, Facts, Tokenizer]:
                 # Traced, as for OpenVINO: the other way wants shapes that it can prove things of.
                 dynamo=False,
             )
+            converted = onnx.load(f"{work}/model.onnx")
     except Exception as error:  # noqa: BLE001 -- torch raises all sorts, and its text holds graphs
         raise BundleError(
             f"{found.folder}: onnx cannot hold this model ({type(error).__name__}); "
             "use the engine torch"
         ) from None
-    return onnx.load_model_from_string(file.getvalue()), facts, reader.tokenizer
+    return converted, facts, reader.tokenizer

@@ -15,7 +15,8 @@ import yaml
 from container import ROOT, Image
 
 from pipeline.local.process import Process, answers, free_port, running
-from predictor import embedded
+from predictor import bundle, embedded
+from predictor.engines import onnx
 
 pytestmark = pytest.mark.images
 
@@ -32,15 +33,18 @@ def kserve() -> dict[str, Any]:
 
 
 def bundle_for(engine: str, folder: Path) -> Path:
-    """The embedded model in a folder that asks for an engine; OpenVINO converts it at the start."""
+    """The embedded model in a folder that asks for an engine. OpenVINO converts it at the start,
+    for which ONNX Runtime would need a package that the image has not."""
     shutil.copytree(embedded.path(), folder)
     manifest = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps({**manifest, "engine": engine}))
+    if engine == "onnx":
+        assert onnx.export(bundle.locate(str(folder)), folder, "fp32")
     folder.chmod(0o755)
     return folder
 
 
-@pytest.mark.parametrize("engine", ["", "torch", "openvino"])
+@pytest.mark.parametrize("engine", ["", "torch", "openvino", "onnx"])
 def test_serves_unprivileged_on_a_read_only_root(
     image: Callable[[str], Image], kserve: dict[str, Any], tmp_path: Path, engine: str
 ) -> None:

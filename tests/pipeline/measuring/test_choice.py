@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipeline.measuring import choice, trials
 from pipeline.measuring.trials import EngineRow
-from predictor import bundle, embedded
+from predictor import bundle, embedded, engines
 from predictor.engines import openvino
 
 ROOT = Path(__file__).parents[3]
@@ -56,11 +56,12 @@ def test_the_choice_is_written_into_the_bundle_itself(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
 def test_a_bundle_in_int8_is_measured_and_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tried as it would serve; where it is chosen, it is in the bundle, beside the same weights."""
-    monkeypatch.setattr(trials, "PRECISIONS", {"torch": ("fp32",), "openvino": ("int8",)})
+    monkeypatch.setattr(trials, "PRECISIONS", {"torch": ("fp32",), engine: ("int8",)})
     judged = trials.choose
 
     def for_int8(found: list[EngineRow], tolerance: float) -> list[EngineRow]:
@@ -77,7 +78,8 @@ def test_a_bundle_in_int8_is_measured_and_written(
     assert tried.agreement > 0.5
     found = bundle.locate(str(tmp_path / "out"))
     assert found.digest == bundle.digest(embedded.path())
-    assert openvino.OpenVinoEngine.load(found, found.manifest.precision, 1).precision == "int8"
+    served = engines.load(found, "cpu", found.manifest.precision, 1)
+    assert (served.name, served.precision) == (engine, "int8")
 
 
 def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
