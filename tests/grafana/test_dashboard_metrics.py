@@ -17,8 +17,7 @@ QUERIES = boards.queries("gliner-prometheus")
 VARIABLES = {"instance": "predictor:8080"}
 # What Prometheus itself puts on every series.
 TARGET = {"instance", "job"}
-# A name before its labels, whoever exports it; and one within a variable.
-NAME = re.compile(r"\b[a-zA-Z_:][\w:]*(?=\{)|(?<=label_values\()\w+|\b(?:gliner|process)_\w+")
+NAME = re.compile(r"\b(?:gliner|process|python|request|kserve)_\w+")
 
 
 @pytest.fixture(scope="module")

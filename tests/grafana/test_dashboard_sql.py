@@ -199,6 +199,14 @@ def test_other_models_change_nothing(
     assert before == after
 
 
+def test_steps(past: History, reader: Any) -> None:
+    """A step's end is counted from the start of its run."""
+    found = drawn(reader(), "pipeline/11 Steps", past)
+
+    assert found["data fetched"].points[-1][1] == pytest.approx(60, abs=2)
+    assert {"data fetched", "measured"} == set(found)
+
+
 def test_name_with_a_quote(past: History, reader: Any) -> None:
     """A model's name is quoted, whatever is in it."""
     _, found = run(reader(), "model-quality/8 Versions", "x' OR '1'='1", past.now)
