@@ -168,8 +168,10 @@ def test_clock_turns_red(
 ) -> None:
     """A minute before 36 hours it is yellow, a minute after it is red."""
     aged = history()
-    aged.version(36 * HOUR + minutes * 60)
-    aged.evaluated(0.9, ago=36 * HOUR + minutes * 60, version=1)
+    # The time range of `run` ends a minute from now.
+    ago = 36 * HOUR + (minutes - 1) * 60
+    aged.version(ago)
+    aged.evaluated(0.9, ago=ago, version=1)
     [board] = [one for file, one in boards.boards() if file.stem == "model-quality"]
     [found] = [one for one in board["panels"] if panel == f"{one['id']} {one['title']}"]
     steps = found["fieldConfig"]["defaults"]["thresholds"]["steps"]
