@@ -178,7 +178,9 @@ def test_clock_turns_red(
 
     [hours] = drawn(reader(), f"model-quality/{panel}", aged).values()
 
-    passed = [step["color"] for step in steps if hours.points[-1][1] >= (step["value"] or 0)]
+    value = hours.points[-1][1]
+    assert value is not None
+    passed = [step["color"] for step in steps if value >= (step["value"] or 0)]
     assert ["green", "yellow", "red"][colour] == passed[-1]
 
 
