@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,11 +34,12 @@ def process(processors: list[dict[str, Any]], message: str, at: str) -> Event:
     return event
 
 
-def value(event: Mapping[str, Any], path: str) -> Any:
+def value(event: Event, path: str) -> Any:
     """A field by its dotted name, or None."""
+    found: Any = event
     for name in path.split("."):
-        event = event.get(name, {}) if isinstance(event, Mapping) else {}
-    return None if event == {} else event
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def put(event: Event, path: str, value: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any
 
 from filebeat_events import Event, value
 
@@ -108,8 +107,8 @@ def _same(name: str, text: str) -> Wanted:
 
 def _number(name: str, how: str, limit: float) -> Wanted:
     def step(event: Event) -> bool:
-        found: Any = value(event, name)
-        if found is None:
+        found = value(event, name)
+        if not isinstance(found, int | float):
             return False
         return {
             ">": found > limit,

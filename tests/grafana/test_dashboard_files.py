@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,11 @@ def test_variables_exist() -> None:
         for query in boards.queries(source):
             [board] = [one for file, one in BOARDS if file.stem == query.where.split("/")[0]]
             boards.filled(query.text, {one["name"]: "x" for one in board["templating"]["list"]})
+
+
+def test_series_are_the_predictors() -> None:
+    """No panel asks for a series that is named like none of ours, such as a container's; that each
+    of ours exists is seen at a real `/metrics`."""
+    for query in boards.queries("gliner-prometheus"):
+        named = re.findall(r"([a-zA-Z_:][\w:]*){", query.text)
+        assert all(re.match("gliner[_:]|process_|python_|request_", name) for name in named), named

@@ -168,15 +168,19 @@ def test_clock_turns_red(
 ) -> None:
     """A minute before 36 hours it is yellow, a minute after it is red."""
     aged = history()
-    aged.version(36 * HOUR + minutes * 60)
-    aged.evaluated(0.9, ago=36 * HOUR + minutes * 60, version=1)
+    # The time range of `run` ends a minute from now.
+    ago = 36 * HOUR + (minutes - 1) * 60
+    aged.version(ago)
+    aged.evaluated(0.9, ago=ago, version=1)
     [board] = [one for file, one in boards.boards() if file.stem == "model-quality"]
     [found] = [one for one in board["panels"] if panel == f"{one['id']} {one['title']}"]
     steps = found["fieldConfig"]["defaults"]["thresholds"]["steps"]
 
     [hours] = drawn(reader(), f"model-quality/{panel}", aged).values()
 
-    passed = [step["color"] for step in steps if hours.points[-1][1] >= (step["value"] or 0)]
+    value = hours.points[-1][1]
+    assert value is not None
+    passed = [step["color"] for step in steps if value >= (step["value"] or 0)]
     assert ["green", "yellow", "red"][colour] == passed[-1]
 
 
@@ -197,6 +201,14 @@ def test_other_models_change_nothing(
     after = {where: run(reader(), where, past.name, past.now) for where in about}
 
     assert before == after
+
+
+def test_steps(past: History, reader: Any) -> None:
+    """A step's end is counted from the start of its run."""
+    found = drawn(reader(), "pipeline/11 Steps", past)
+
+    assert found["data fetched"].points[-1][1] == pytest.approx(60, abs=2)
+    assert {"data fetched", "measured"} == set(found)
 
 
 def test_name_with_a_quote(past: History, reader: Any) -> None:
