@@ -1,4 +1,4 @@
-"""The rewritten model on ONNX Runtime, for CPUs and systems that have no OpenVINO, or a slow one.
+"""The rewritten model on ONNX Runtime, whose int8 needs no texts to be made.
 
 A bundle holds the model in ONNX's form in a folder of its own (`onnx/model.onnx`, written by
 `export`), which starts with neither torch nor GLiNER loaded. Without it, or where it was made from
