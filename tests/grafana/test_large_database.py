@@ -16,7 +16,7 @@ NOW = 1_800_000_000
 DAY = 86_400
 MODELS, RUNS, KEYS = 4, 2_500, 100
 MOST_READ = 100_000
-LONGEST_SECONDS, TRIES = 0.2, 8
+LONGEST_SECONDS = 0.2
 LARGE = {"latest_metrics", "r", "f", "runs", "tags", "b", "t", "j", "k", "s", "o", "y"}
 STATEMENTS = {
     **{rule.name: rule.sql for rule in load()},
@@ -70,6 +70,7 @@ def large(root: Any, request: pytest.FixtureRequest) -> Iterator[str]:
             cursor.execute(statement)
             cursor.fetchall()
         cursor.execute("SET unique_checks = 1, foreign_key_checks = 1")
+        cursor.execute("SET GLOBAL userstat = 1")
     yield name
     with root.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {name}")
@@ -99,18 +100,38 @@ def test_reads_little(large: str, reader: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_takes_less_than_200_ms(large: str, reader: Any, name: str) -> None:
-    """The fastest of a few tries: the others say how busy this machine is."""
-    connection, best = reader(large), LONGEST_SECONDS
-    statement = prepared(name)
-    for _ in range(TRIES):
-        begun = time.monotonic()
+def test_takes_less_than_200_ms(large: str, reader: Any, root: Any, name: str) -> None:
+    """Of a processor's time: a clock would say how busy this machine is. The best of three, since
+    what else runs slows a processor down."""
+    statement, taken = prepared(name), []
+    for _ in range(3):
+        # A statement is counted when its connection has ended.
+        before = seconds_of_reader(root)
+        connection = reader(large)
         query(connection, statement)
-        best = min(best, time.monotonic() - begun)
-        if best < LONGEST_SECONDS:
-            break
+        connection.close()
+        taken.append(counted(root, before) - before)
 
-    assert best < LONGEST_SECONDS
+    assert 0 < min(taken) < LONGEST_SECONDS
+
+
+def counted(root: Any, before: float) -> float:
+    """The reader's time once it is more than before."""
+    for _ in range(200):
+        if (now := seconds_of_reader(root)) > before:
+            return now
+        time.sleep(0.01)
+    raise AssertionError("MariaDB counts no time of the reader")
+
+
+def seconds_of_reader(root: Any) -> float:
+    """Processor time that the account's statements have taken until now."""
+    with root.cursor() as cursor:
+        cursor.execute(
+            "SELECT cpu_time FROM information_schema.user_statistics WHERE user = 'grafana'"
+        )
+        found = cursor.fetchone()
+    return float(found[0]) if found else 0.0
 
 
 def rows_read(connection: Any) -> int:
