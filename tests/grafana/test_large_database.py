@@ -16,7 +16,7 @@ NOW = 1_800_000_000
 DAY = 86_400
 MODELS, RUNS, KEYS = 4, 2_500, 100
 MOST_READ = 100_000
-LONGEST_SECONDS = 0.2
+LONGEST_SECONDS, TRIES = 0.2, 5
 LARGE = {"latest_metrics", "r", "f", "runs", "tags", "b", "t", "j", "k", "s", "o", "y"}
 STATEMENTS = {
     **{rule.name: rule.sql for rule in load()},
@@ -101,31 +101,36 @@ def test_reads_little(large: str, reader: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_takes_less_than_200_ms(large: str, reader: Any, root: Any, name: str) -> None:
-    """Of a processor's time: a clock would say how busy this machine is. The best of three, since
-    what else runs slows a processor down."""
-    statement, taken = prepared(name), []
-    for _ in range(3):
-        # A statement is counted when its connection has ended.
-        before = seconds_of_reader(root)
+    """Of a processor's time: a clock would say how busy this machine is. The best of some tries,
+    since what else runs slows a processor down too."""
+    statement, taken = prepared(name), LONGEST_SECONDS
+    for _ in range(TRIES):
+        before = settled(root)
         connection = reader(large)
         query(connection, statement)
         connection.close()
-        taken.append(counted(root, before) - before)
+        taken = min(taken, settled(root, before) - before)
+        if taken < LONGEST_SECONDS:
+            break
 
-    assert 0 < min(taken) < LONGEST_SECONDS
+    assert 0 < taken < LONGEST_SECONDS
 
 
-def counted(root: Any, before: float) -> float:
-    """The reader's time once it is more than before."""
+def settled(root: Any, before: float = -1) -> float:
+    """Processor time that the account's statements have taken, once it is more than before and
+    grows no longer: MariaDB counts it a moment after a connection has ended."""
+    last = -1.0
     for _ in range(200):
-        if (now := seconds_of_reader(root)) > before:
+        now = seconds_of_reader(root)
+        if now == last > before:
             return now
-        time.sleep(0.01)
+        last = now
+        time.sleep(0.02)
     raise AssertionError("MariaDB counts no time of the reader")
 
 
 def seconds_of_reader(root: Any) -> float:
-    """Processor time that the account's statements have taken until now."""
+    """What MariaDB has counted of it until now."""
     with root.cursor() as cursor:
         cursor.execute(
             "SELECT cpu_time FROM information_schema.user_statistics WHERE user = 'grafana'"
