@@ -16,7 +16,7 @@ NOW = 1_800_000_000
 DAY = 86_400
 MODELS, RUNS, KEYS = 4, 2_500, 100
 MOST_READ = 100_000
-LONGEST_SECONDS, TRIES = 0.2, 8
+LONGEST_SECONDS, TRIES = 0.2, 5
 LARGE = {"latest_metrics", "r", "f", "runs", "tags", "b", "t", "j", "k", "s", "o", "y"}
 STATEMENTS = {
     **{rule.name: rule.sql for rule in load()},
@@ -70,6 +70,7 @@ def large(root: Any, request: pytest.FixtureRequest) -> Iterator[str]:
             cursor.execute(statement)
             cursor.fetchall()
         cursor.execute("SET unique_checks = 1, foreign_key_checks = 1")
+        cursor.execute("SET GLOBAL userstat = 1")
     yield name
     with root.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {name}")
@@ -99,18 +100,43 @@ def test_reads_little(large: str, reader: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_takes_less_than_200_ms(large: str, reader: Any, name: str) -> None:
-    """The fastest of a few tries: the others say how busy this machine is."""
-    connection, best = reader(large), LONGEST_SECONDS
-    statement = prepared(name)
+def test_takes_less_than_200_ms(large: str, reader: Any, root: Any, name: str) -> None:
+    """Of a processor's time: a clock would say how busy this machine is. The best of some tries,
+    since what else runs slows a processor down too."""
+    statement, taken = prepared(name), LONGEST_SECONDS
     for _ in range(TRIES):
-        begun = time.monotonic()
+        before = settled(root)
+        connection = reader(large)
         query(connection, statement)
-        best = min(best, time.monotonic() - begun)
-        if best < LONGEST_SECONDS:
+        connection.close()
+        taken = min(taken, settled(root, before) - before)
+        if taken < LONGEST_SECONDS:
             break
 
-    assert best < LONGEST_SECONDS
+    assert 0 < taken < LONGEST_SECONDS
+
+
+def settled(root: Any, before: float = -1) -> float:
+    """Processor time that the account's statements have taken, once it is more than before and
+    grows no longer: MariaDB counts it a moment after a connection has ended."""
+    last = -1.0
+    for _ in range(200):
+        now = seconds_of_reader(root)
+        if now == last > before:
+            return now
+        last = now
+        time.sleep(0.02)
+    raise AssertionError("MariaDB counts no time of the reader")
+
+
+def seconds_of_reader(root: Any) -> float:
+    """What MariaDB has counted of it until now."""
+    with root.cursor() as cursor:
+        cursor.execute(
+            "SELECT cpu_time FROM information_schema.user_statistics WHERE user = 'grafana'"
+        )
+        found = cursor.fetchone()
+    return float(found[0]) if found else 0.0
 
 
 def rows_read(connection: Any) -> int:

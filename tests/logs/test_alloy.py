@@ -116,6 +116,7 @@ def _names(value: Any) -> list[str]:
     return [one.text for one in value or []]
 
 
+@pytest.mark.server
 def test_requests(written: Any) -> None:
     """Each line is kept as it was written, at its own moment, with what it is searched by."""
     found = sent([in_container(line) for line in written.lines])
@@ -130,6 +131,7 @@ def test_requests(written: Any) -> None:
             assert entry.metadata.get(name) == (None if said is None else str(said))
 
 
+@pytest.mark.server
 def test_labels_are_few(written: Any) -> None:
     """Nothing that a caller chooses, and nothing that is new with each pod, makes a stream."""
     for entry in sent([in_container(line) for line in written.everything]):
@@ -137,6 +139,7 @@ def test_labels_are_few(written: Any) -> None:
         assert entry.metadata["pod"] == TARGET["pod"]
 
 
+@pytest.mark.server
 def test_no_json_is_kept_and_marked(written: Any) -> None:
     """A crash keeps the runtime's moment and its text; so does a line of another program."""
     lines = [*written.crash, "error 3: no rows", "", "42", "[1]", '{"level": "INFO"', "{}"]

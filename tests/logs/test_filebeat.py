@@ -74,6 +74,7 @@ def test_retention() -> None:
     assert policy["policy"]["phases"]["delete"]["min_age"] == "30d"
 
 
+@pytest.mark.server
 def test_requests(written: Any) -> None:
     """Each line is kept as it was written, at its own moment, and taken apart below `gliner`."""
     for line, said in zip(written.lines, written.objects, strict=True):
@@ -86,6 +87,7 @@ def test_requests(written: Any) -> None:
         assert event["gliner"] == {**said, **status}
 
 
+@pytest.mark.server
 def test_no_json_is_kept_and_marked(written: Any) -> None:
     """A crash keeps the runtime's moment and its text; so does a line of another program."""
     for line in [*written.crash, "error 3: no rows", "", "42", "[1]", '{"level": "INFO"', "{}"]:
@@ -96,6 +98,7 @@ def test_no_json_is_kept_and_marked(written: Any) -> None:
         assert isinstance(event.get("gliner", {}), dict)
 
 
+@pytest.mark.server
 def test_fields_have_one_type(written: Any) -> None:
     """Elasticsearch takes a field's type from the first line that has it, and refuses a line of
     another type. What differs between lines is told to it beforehand."""

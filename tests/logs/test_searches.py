@@ -77,6 +77,7 @@ def events(written: Any) -> list[filebeat.Event]:
     return [filebeat.process(processors, line, AT) for line in written.everything]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("text", queries())
 def test_logql_names_what_lines_have(written: Any, text: str) -> None:
     """Each query can be read, selects by labels, and asks for fields that lines have."""
@@ -103,6 +104,7 @@ def test_wrong_logql_is_refused(text: str) -> None:
         logql.parse(text)
 
 
+@pytest.mark.server
 def test_lines_of_one_request(written: Any, entries: list[Entry]) -> None:
     """They are those with its id and no others; without an id there are none."""
     wanted = [line for line in written.lines if json.loads(line).get("request_id") == MINE]
@@ -113,6 +115,7 @@ def test_lines_of_one_request(written: Any, entries: list[Entry]) -> None:
     assert panel("All lines of one request", request="").lines(entries) == []
 
 
+@pytest.mark.server
 def test_lines_of_one_trace(written: Any, entries: list[Entry]) -> None:
     """A trace leads to the request that was made under it."""
     [trace] = {one["trace_id"] for one in written.objects if "trace_id" in one}
@@ -122,6 +125,7 @@ def test_lines_of_one_trace(written: Any, entries: list[Entry]) -> None:
     assert json.loads(line)["request_id"] == written.traced
 
 
+@pytest.mark.server
 def test_errors_by_kind(written: Any, entries: list[Entry]) -> None:
     """The numbers are those of the lines."""
     counts = panel("Errors by kind").counts(entries)
@@ -131,6 +135,7 @@ def test_errors_by_kind(written: Any, entries: list[Entry]) -> None:
     assert {("invalid_request",), ("not_found",)} <= set(counts)
 
 
+@pytest.mark.server
 def test_what_is_no_json(written: Any, entries: list[Entry]) -> None:
     """A crash is found; the stat counts it once it is the predictor's own container."""
     others = len(written.everything) - len(written.lines)
@@ -139,6 +144,7 @@ def test_what_is_no_json(written: Any, entries: list[Entry]) -> None:
     assert panel("Crash output").counts(entries) == {(): others}
 
 
+@pytest.mark.server
 def test_slow_and_versions(written: Any, entries: list[Entry]) -> None:
     """Requests are told by their milliseconds, and a start is found."""
     slowest = max(one["ms"] for one in written.objects if "ms" in one)
@@ -173,6 +179,7 @@ def test_saved_objects() -> None:
         assert one["attributes"]["title"].startswith("GLiNER: ")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("text", [*searches().values(), *_fenced("kql")])
 def test_kql_names_what_events_have(events: list[filebeat.Event], text: str) -> None:
     """Each can be read and asks for fields that events have."""
@@ -191,6 +198,7 @@ def test_wrong_kql_is_refused(text: str) -> None:
         kql.parse(text)
 
 
+@pytest.mark.server
 def test_columns_exist(events: list[filebeat.Event]) -> None:
     """A column is a field of some line, or of the lines about failures and swaps."""
     code = "".join(file.read_text("utf-8") for file in (ROOT / "predictor").glob("*.py"))
@@ -201,6 +209,7 @@ def test_columns_exist(events: list[filebeat.Event]) -> None:
             assert known or column.startswith("kubernetes.") or f'"{name}"' in code, column
 
 
+@pytest.mark.server
 def test_kibana_finds_what_grafana_finds(written: Any, events: list[filebeat.Event]) -> None:
     """One request, one trace, errors, and what is no JSON."""
     saved = searches()
@@ -223,6 +232,7 @@ def _trace(written: Any) -> str:
     return str(found)
 
 
+@pytest.mark.server
 def test_two_requests_are_told_apart(events: list[filebeat.Event]) -> None:
     """The search as it is saved, with nothing filled in, finds nothing."""
     assert not any(map(kql.parse(searches()["gliner-one-request"]), events))
