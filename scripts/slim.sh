@@ -11,6 +11,8 @@ packages=$(echo "$1"/lib/python3.*/site-packages)
 rm -rf "$packages"/torch/include "$packages"/torch/bin/protoc* "$packages"/torch/share "$packages"/torch/test \
     "$packages"/pyarrow/include "$packages"/pyarrow/src "$packages"/openvino/include
 find "$packages" -name '*.a' -delete
+# A builder that nncf asks for, for layers of torch's that it compiles: what is used here needs none.
+rm -f "$1"/bin/ninja
 # Tests of these are never imported by them; of others (numpy.testing, torch.testing) some are.
 for one in matplotlib networkx numpy pandas pyarrow scipy sklearn sympy; do
     [ ! -d "$packages/$one" ] || find "$packages/$one" -type d -name tests -prune -exec rm -rf {} +
