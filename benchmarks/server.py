@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
     "GLINER_GOLDEN_CHECK": "false",  # random weights have no right answers
 }
 

@@ -12,7 +12,7 @@ import pytest
 import servers
 import wire
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACE = "0af7651916cd43dd8448eb211c80319c"  # pragma: allowlist secret
 STEP = "error 3: s3://data/eval: no rows"
 
 
