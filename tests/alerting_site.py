@@ -48,9 +48,8 @@ class Site:
         return float(found[0]["value"][1]) if found else None
 
     def shown(self, title: str) -> str:
-        """All that the one message of this title shows."""
-        [at] = [number for number, one in enumerate(self.slack.titles) if one == title]
-        return self.slack.shown(at)
+        """All that the first message of this title shows."""
+        return self.slack.shown(self.slack.titles.index(title))
 
 
 def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
