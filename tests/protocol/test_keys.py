@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +112,12 @@ def test_the_log_names_callers_and_no_key(keyed: RunningServer) -> None:
     shown = "shown-by-a-stranger"
     good = wire.post(keyed, wire.V1, {"instances": [ONE]}, {"x-api-key": KEY})
     bad = wire.post(keyed, wire.V1, {"instances": [ONE]}, {"x-api-key": shown})
-    lines = {line.get("request_id"): line for line in keyed.log_lines()}
+    # The line is written once the answer is on its way.
+    until = time.monotonic() + 10
+    lines: dict[Any, dict[str, Any]] = {}
+    while not {good.asked_id, bad.asked_id} <= set(lines) and time.monotonic() < until:
+        lines = {line.get("request_id"): line for line in keyed.log_lines()}
+        time.sleep(0.05)
     log = keyed.log_file.read_text("utf-8")
 
     assert lines[good.asked_id]["caller"] == "acme"
