@@ -89,3 +89,23 @@ def test_an_environment_takes_its_clouds_registry(cloud: str, tmp_path: Path) ->
         rf"{re.escape(registry.lower())}/predictor@sha256:[0-9a-f]{{64}}", container["image"]
     )
     assert account(objects)["metadata"]["namespace"] == "gliner"
+
+
+LOAD_BALANCERS = {
+    "aws": r"service\.beta\.kubernetes\.io/aws-load-balancer-(type|nlb-target-type|scheme)",
+    "gcp": r"cloud\.google\.com/l4-rbs",
+    "azure": r"service\.beta\.kubernetes\.io/azure-load-balancer-health-probe-request-path",
+}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_gateway_has_the_clouds_load_balancer(cloud: str) -> None:
+    """Values of Istio's chart `gateway`: a Service with annotations that this cloud reads."""
+    values = yaml.safe_load((COMPONENTS / cloud / "gateway-values.yaml").read_text("utf-8"))
+
+    assert values.keys() == {"service"}
+    assert values["service"].keys() == {"type", "annotations"}
+    assert values["service"]["type"] == "LoadBalancer"
+    for name, value in values["service"]["annotations"].items():
+        assert re.fullmatch(LOAD_BALANCERS[cloud], name)
+        assert isinstance(value, str)  # as a number or a bool it would be no annotation
