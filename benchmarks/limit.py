@@ -1,8 +1,8 @@
 """The machine's own limit: how fast it multiplies matrices of a model's shapes.
 
-`python -m benchmarks.limit FOLDER bf16|fp32 SUBWORDS WORDS LABELS` prints it as JSON. PyTorch
-multiplies with weights packed beforehand where it can, on one thread a core, as many rows at
-once as a batch of eight texts has.
+`python -m benchmarks.limit FOLDER int8|bf16|fp32 SUBWORDS WORDS LABELS` prints it as JSON. PyTorch
+multiplies on one thread a core, as many rows at once as a batch of eight texts has; int8 into
+int32, without what it takes to round activations.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_LARGEST = 127
 _TEXTS = 8
 _ROUNDS, _SECONDS = 7, 0.8
 
@@ -81,21 +84,15 @@ def measure(config: dict[str, Any], precision: str, subwords: float) -> float:
             # Each core has weights of its own, so none multiplies what the other has in cache.
             torch.set_num_threads(1)
             layers = [(width, width)] * 4 + [(width, wide), (wide, width)]
-            made = [
-                (
-                    torch.randn(rows, a).to(_DTYPES[precision]),
-                    torch.randn(b, a).to(_DTYPES[precision]),
-                )
-                for a, b in layers
-            ]
+            made = [_product(precision, rows, a, b) for a, b in layers]
             with torch.inference_mode():
-                for states, weights in made:
-                    torch.nn.functional.linear(states, weights)
+                for multiply in made:
+                    multiply()
                 gate.wait()
                 started, count = time.perf_counter(), 0
                 while time.perf_counter() - started < _SECONDS:
-                    for states, weights in made:
-                        torch.nn.functional.linear(states, weights)
+                    for multiply in made:
+                        multiply()
                     count += 1
                 seconds = time.perf_counter() - started
             done[index] = count * 2 * rows * sum(a * b for a, b in layers) / seconds
@@ -107,6 +104,22 @@ def measure(config: dict[str, Any], precision: str, subwords: float) -> float:
             one.join()
         rates.append(sum(done))
     return max(rates)
+
+
+def _product(precision: str, rows: int, width: int, out: int) -> Callable[[], torch.Tensor]:
+    """One layer's product, of random numbers."""
+    if precision == "int8":
+        states, weights = (
+            torch.randint(-_LARGEST, _LARGEST, size, dtype=torch.int8)
+            for size in ((rows, width), (width, out))
+        )
+        return partial(torch._int_mm, states, weights)  # torch has no other of whole numbers
+    dtype = _DTYPES[precision]
+    return partial(
+        torch.nn.functional.linear,
+        torch.randn(rows, width).to(dtype),
+        torch.randn(out, width).to(dtype),
+    )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ shorter by one factor. What they compare with stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -47,6 +47,10 @@ class Site:
         found = answer["data"]["result"]
         return float(found[0]["value"][1]) if found else None
 
+    def fires(self, name: str) -> bool:
+        """Whether an alert fires, told or silenced."""
+        return self.value(f'ALERTS{{alertname="{name}",alertstate="firing"}}') == 1
+
     def shown(self, title: str) -> str:
         """All that the first message of this title shows."""
         return self.slack.shown(self.slack.titles.index(title))
@@ -79,10 +83,15 @@ def documented() -> dict[str, Any]:
 
 
 @contextmanager
-def watching(folder: Path, target: str, factor: float = FACTOR) -> Iterator[Site]:
+def watching(
+    folder: Path, target: str, factor: float = FACTOR, *, beside: Sequence[str] = ()
+) -> Iterator[Site]:
     """Watch a predictor that runs at `host:port`, by the rules and routes of this project.
 
     All times are shorter by a factor.
+
+    Args:
+        beside: other predictors that are watched.
 
     Alertmanager starts when Prometheus has met the predictor. Prometheus takes five seconds to find
     its targets, which are five minutes here: until then it says that there is no predictor.
@@ -94,7 +103,7 @@ def watching(folder: Path, target: str, factor: float = FACTOR) -> Iterator[Site
     port = free_port()
     with (
         slack_server.running() as slack,
-        _prometheus(folder, rules, target, f"127.0.0.1:{port}") as url,
+        _prometheus(folder, rules, [target, *beside], f"127.0.0.1:{port}") as url,
     ):
         site = Site(url, slack)
         until(lambda: site.value('up{job="gliner"}') == 1)
@@ -106,11 +115,11 @@ def watching(folder: Path, target: str, factor: float = FACTOR) -> Iterator[Site
 
 
 @contextmanager
-def _prometheus(folder: Path, rules: Path, target: str, manager: str) -> Iterator[str]:
+def _prometheus(folder: Path, rules: Path, targets: Sequence[str], manager: str) -> Iterator[str]:
     config = documented()
     [job] = config["scrape_configs"]
     [receiver] = config["alerting"]["alertmanagers"]
-    job["static_configs"] = [{"targets": [target]}]
+    job["static_configs"] = [{"targets": list(targets)}]
     receiver["static_configs"] = [{"targets": [manager]}]
     config["rule_files"] = [str(rules)]
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}

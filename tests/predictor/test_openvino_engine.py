@@ -200,7 +200,7 @@ def test_manifest_chooses_the_engine(
     found = bundle.locate(str(packed))
 
     assert engines.load(found, "cpu", "fp32", 1).name == "openvino"
-    monkeypatch.setattr(TorchEngine, "load", lambda folder, device, precision: device)
+    monkeypatch.setattr(TorchEngine, "load", lambda folder, device, precision, compiled: device)
     elsewhere: Any = engines.load(found, "cuda:0", "bf16")
     assert elsewhere == "cuda:0"
 

@@ -116,7 +116,7 @@ def test_a_model_that_nobody_holds_is_freed(tiny_bert: Path) -> None:
     try:
         model = served.load(bundle.locate(str(tiny_bert)), Settings(), {})
         weights: Any = model.extractor.engine
-        gone = weakref.ref(weights._model.model)
+        gone = weakref.ref(weights.rewritten)
 
         del model, weights
         memory.release()

@@ -120,6 +120,8 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
             told(site, "1 firing: GlinerErrorsFast", 40)
             told(site, "1 firing: GlinerQueueLong", 60)
+            # The loud one is enough: the other fires too, and nobody hears of it.
+            until(lambda: site.fires("GlinerErrorsSlow"), 60)
         flooded = time.monotonic()
         with asking(server.url, 1, TEXT, 0.1):
             told(site, "Over: GlinerQueueLong")
@@ -129,6 +131,7 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
 
     assert before == []
     assert (count["1 firing: GlinerQueueLong"], count["Over: GlinerQueueLong"]) == (1, 1)
+    assert "1 firing: GlinerErrorsSlow" not in count
     # Critical: told again every hour, which is a minute here.
     assert 1 <= count["1 firing: GlinerErrorsFast"] <= 2 + lasted // 60
     assert count["Over: GlinerErrorsFast"] == 1
@@ -141,6 +144,87 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
     assert f"<{DOCS}#glinererrorsfast|What to do>" in errors
     assert "*[warning]* Requests wait for the model of 127.0.0.1:" in queue
     assert "<!here>" not in queue
+
+
+def test_answers_that_take_too_long(tmp_path: Path) -> None:
+    """Nobody is refused, and all wait: the other aim is missed, and the loud alert silences the
+    one that burns slowly."""
+    settings = {"max_queue_seconds": 600}
+    with (
+        servers.running(tmp_path, settings=settings) as server,
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+    ):
+        time.sleep(2)
+        before = list(site.slack.titles)
+        with asking(server.url, 12, f"{TEXT} " * 150, 0.05) as seen:
+            told(site, "1 firing: GlinerLatencyFast", 60)
+            until(lambda: site.fires("GlinerLatencySlow"), 60)
+
+    assert before == []
+    assert set(seen) == {200}
+    assert "1 firing: GlinerLatencySlow" not in site.slack.titles
+    message = site.shown("1 firing: GlinerLatencyFast")
+    assert "% of answers took longer than half a second; 1 % may." in message
+    assert f"<{DOCS}#glinerlatencyfast|What to do>" in message
+
+
+def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
+    """It drains for longer than it should, with a long document in the model."""
+    with (
+        servers.running(tmp_path, settings={"drain_seconds": 60}) as server,
+        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        before = list(site.slack.titles)
+        pool.submit(server.predict, *[f"{TEXT} " * 4000] * 8, labels=["person"])
+        until(lambda: site.value("gliner_pending_requests") == 1)
+        server.process.terminate()
+        told(site, "1 firing: GlinerNotReady")
+        server.process.terminate()  # the second signal ends it at once
+
+    assert before == []
+    message = site.shown("1 firing: GlinerNotReady")
+    assert "takes no predictions" in message
+    assert f"<{DOCS}#glinernotready|What to do>" in message
+
+
+def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
+    """Three times in half an hour, which is a minute and a half here."""
+    [port] = servers.free_ports(1)
+    with ExitStack() as stack, ExitStack() as run:
+        run.enter_context(servers.running(tmp_path, port=port))
+        site = stack.enter_context(alerting_site.watching(tmp_path, f"127.0.0.1:{port}", 20))
+        before = list(site.slack.titles)
+        for _ in range(3):
+            last = site.value("process_start_time_seconds")
+            run.close()
+            run.enter_context(servers.running(tmp_path, port=port))
+            until(lambda last=last: site.value("process_start_time_seconds") not in (None, last))
+        told(site, "1 firing: GlinerRestarts")
+
+    assert before == []
+    message = site.shown("1 firing: GlinerRestarts")
+    assert "It was started anew 3 times in half an hour." in message
+    assert f"<{DOCS}#glinerrestarts|What to do>" in message
+
+
+def test_a_pod_that_stays_with_another_version(tmp_path: Path) -> None:
+    """Two hours, which are twelve seconds here, is longer than a rollout takes."""
+    other = tmp_path / "other"
+    shutil.copytree(embedded.path(), other)
+    manifest = json.loads((other / "bundle.json").read_text("utf-8"))
+    (other / "bundle.json").write_text(json.dumps({**manifest, "revision": "another"}), "utf-8")
+    with (
+        servers.running(tmp_path) as one,
+        servers.running(tmp_path, "--model", str(other)) as two,
+    ):
+        targets = [each.url.removeprefix("http://") for each in (one, two)]
+        with alerting_site.watching(tmp_path, targets[0], 600, beside=targets[1:]) as site:
+            told(site, "1 firing: GlinerVersionsDiffer")
+            message = site.shown("1 firing: GlinerVersionsDiffer")
+
+    assert "2 versions serve at once for two hours." in message
+    assert f"<{DOCS}#glinerversionsdiffer|What to do>" in message
 
 
 def test_a_model_that_does_not_give_its_golden_answers(
