@@ -1,4 +1,4 @@
-"""Writes a model in another form: `python -m benchmarks.forms onnx|int8|bf16|fp32 FROM TO`."""
+"""Writes a model in another form: `python -m benchmarks.forms onnx|int8|bf16|fp32 FROM DATA TO`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from pipeline.measuring import measure
 from predictor import bundle, engines
 from predictor.engines import Window
 
-_EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "train"
-"""What activations are measured on where answers mean something: no text that F1 comes from."""
-
 
 def onnx(stock: Path, out: Path) -> None:
     """GLiNER's own export, fp32 and dynamic int8."""
@@ -25,31 +22,35 @@ def onnx(stock: Path, out: Path) -> None:
     GLiNER.from_pretrained(str(stock), local_files_only=True).export_to_onnx(out, quantize=True)
 
 
-def ours(stock: Path, precision: str, out: Path) -> None:
-    """A bundle as the pipeline writes it, for OpenVINO."""
+def ours(stock: Path, precision: str, out: Path, data: Path) -> None:
+    """A bundle as the pipeline writes it, for OpenVINO.
+
+    Args:
+        data: labelled texts; activations are measured on some of them for int8, as `optimise` does.
+    """
     found = bundle.locate(str(stock))
     shutil.copytree(stock, out, dirs_exist_ok=True)
     manifest = replace(found.manifest, engine="openvino", precision=precision)
     (out / "bundle.json").write_text(json.dumps(asdict(manifest)) + "\n", encoding="utf-8")
-    seen = _seen(out) if precision == "int8" else []
+    seen = _seen(out, data) if precision == "int8" else []
     engines.prepare(bundle.locate(str(out)), seen)
 
 
-def _seen(folder: Path) -> list[Window]:
+def _seen(folder: Path, data: Path) -> list[Window]:
     """What activations are measured on for int8: texts of the kind that will come."""
     if not (folder / medium.FACTS).is_file():
-        return measure.windows(folder, measure.texts(dataset.read(_EXAMPLES)))
+        return measure.windows(folder, measure.texts(dataset.read(data)))
     asked = texts.sentences(measure.CALIBRATED, seed=2)
     return [Window(tuple(one.text.split()), one.labels) for one in asked]
 
 
 def main() -> None:
     """Write one."""
-    form, stock, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    form, (stock, data, out) = sys.argv[1], map(Path, sys.argv[2:])
     if form == "onnx":
         onnx(stock, out)
     else:
-        ours(stock, form, out)
+        ours(stock, form, out, data)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,39 +38,50 @@ class Model:
     accurate: bool
 
 
-def make(cache: Path, deberta: Path | None = None) -> list[Model]:
+def make(cache: Path, data: Path, deberta: Path | None = None) -> list[Model]:
     """The medium shape with random weights, the embedded model, and a DeBERTa where there is one.
 
     What is made stays in `cache` for the next run: the medium shape takes two minutes.
 
     Args:
+        data: labelled texts, for int8.
         deberta: what `benchmarks.deberta` has trained.
     """
     stock = cache / f"medium-{medium.VERSION}"
     _made(stock, "a model of the medium shape", "medium")
     made = [
-        _forms("medium", stock, cache, accurate=False),
-        _forms("embedded", embedded.path(), cache, accurate=True),
+        _forms("medium", stock, cache, data, accurate=False),
+        _forms("embedded", embedded.path(), cache, data, accurate=True),
     ]
     if deberta is not None:
-        made.append(_forms("deberta", deberta, cache, accurate=True))
+        made.append(_forms("deberta", deberta, cache, data, accurate=True))
     return made
 
 
-def _forms(name: str, stock: Path, cache: Path, *, accurate: bool) -> Model:
+def _forms(name: str, stock: Path, cache: Path, data: Path, *, accurate: bool) -> Model:
     weights = bundle.locate(str(stock)).digest[:8]
     onnx = cache / f"{name}-{weights}-onnx"
-    _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "onnx", str(stock))
+    _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "onnx", str(stock), str(data))
     # Named by the code too: what an older one has written is not what is measured.
     ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in PRECISIONS}
+    if accurate:
+        ours["int8"] = ours["int8"].with_name(
+            f"{ours['int8'].name}-{_digest(data.glob('*.jsonl'))}"
+        )
     for precision, folder in ours.items():
-        _made(folder, f"{name} for OpenVINO in {precision}", "forms", precision, str(stock))
+        _made(
+            folder, f"{name} for OpenVINO in {precision}", "forms", precision, str(stock), str(data)
+        )
     return Model(name, stock, onnx, ours, accurate)
 
 
 def _code() -> str:
+    return _digest(Path(engines.__file__).parent.glob("*.py"))
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(Path(engines.__file__).parent.glob("*.py")):
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:8]
 

@@ -24,7 +24,7 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stock, bundle = tmp_path / "stock", tmp_path / "fp32"
     medium.write(stock, SMALL)
     bundle.mkdir()
-    forms.ours(stock, "fp32", bundle)
+    forms.ours(stock, "fp32", bundle, EXAMPLES)
     model = Model("embedded", stock, tmp_path, {"fp32": bundle}, accurate=True)
     asked = experiments.labelled(EXAMPLES, 5)
     ours = next(one for one in systems.SYSTEMS if one.name == "ours-fp32")

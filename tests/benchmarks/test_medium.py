@@ -32,7 +32,7 @@ def test_model_finds_a_few_entities(tmp_path: Path) -> None:
     stock, ours = tmp_path / "stock", tmp_path / "ours"
     medium.write(stock, SMALL)
     ours.mkdir()
-    forms.ours(stock, "fp32", ours)
+    forms.ours(stock, "fp32", ours, tmp_path)
     found = bundle.locate(str(ours))
     engine = engines.load(found, "cpu", found.manifest.precision, 1)
     asked = texts.sentences(30, seed=1)
