@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import alerting_site
@@ -188,6 +189,11 @@ def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
     assert f"<{DOCS}#glinernotready|What to do>" in message
 
 
+def started_after(site: Site, last: float | None) -> bool:
+    """Whether Prometheus has met a predictor that is another than the last."""
+    return site.value("process_start_time_seconds") not in (None, last)
+
+
 def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
     """Three times in half an hour, which is a minute and a half here."""
     [port] = servers.free_ports(1)
@@ -199,7 +205,7 @@ def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
             last = site.value("process_start_time_seconds")
             run.close()
             run.enter_context(servers.running(tmp_path, port=port))
-            until(lambda last=last: site.value("process_start_time_seconds") not in (None, last))
+            until(partial(started_after, site, last))
         told(site, "1 firing: GlinerRestarts")
 
     assert before == []
