@@ -70,7 +70,7 @@ class Edge(AsyncServerInterceptor):
         status = "OK"
         try:
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
-            if self._keys and not open_call(method_name.rpartition("/")[2]):
+            if self._keys and not open_call(opened.endpoint):
                 opened.caller = self._keys.caller(headers)
             answer = await method(request, context)
             context.set_trailing_metadata(_answered_by(opened))

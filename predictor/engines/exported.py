@@ -122,6 +122,15 @@ def rewritten(found: Bundle, engine: str) -> tuple[Probabilities, Facts, Reader]
     return Probabilities(loaded.rewritten).eval(), facts, loaded.reader
 
 
+def lanes(threads: int) -> int:
+    """How many passes run at once on so many threads.
+
+    Two at once on one thread each do more than one on two; beyond two, more threads for each are
+    worth more than yet another pass.
+    """
+    return min(threads, 2)
+
+
 def no_int8(found: Bundle, file: str) -> BundleError:
     """What is wrong with a bundle that asks for int8 and has none."""
     return BundleError(

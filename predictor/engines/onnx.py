@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from predictor import logs
 from predictor.engines import Window, exported
 from predictor.engines.exported import Facts
-from predictor.engines.reading import Batch, Reading
+from predictor.engines.reading import Batch, Reading, cut
 from predictor.errors import BundleError
 
 # Its makers' builds for Linux report to them, unless this is set before they are imported.
@@ -83,9 +83,7 @@ class OnnxEngine(Reading):
             BundleError: the files make no model, or one that cannot be converted; or it is asked
                 for in int8, which only `optimise` makes, and was not exported so.
         """
-        # Two passes at once on one thread each do more than one on two; beyond two, more
-        # threads for each are worth more than yet another pass.
-        lanes = min(threads, 2)
+        lanes = exported.lanes(threads)
         own = _exported(found, precision, threads, lanes)
         if own is not None:
             return cls(*own, exported.tokenizer(found), lanes)
@@ -98,10 +96,7 @@ class OnnxEngine(Reading):
         """Score windows in one forward pass. See `Engine.score`."""
         batch = self.reader.batch(windows)
         scores = self._session.run(None, {name: getattr(batch, name) for name in self._inputs})[0]
-        return [
-            scores[row, : len(window.words), :, : len(window.prompts)]
-            for row, window in enumerate(windows)
-        ]
+        return cut(scores, windows)
 
 
 def export(found: Bundle, out: Path, precision: str) -> bool:

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from predictor import logs
 from predictor.engines import Window, exported
 from predictor.engines.exported import Facts
-from predictor.engines.reading import Reading
+from predictor.engines.reading import Reading, cut
 from predictor.errors import BundleError
 
 # Its converter would report to its makers; without the package that does so, it does not.
@@ -74,9 +74,7 @@ class OpenVinoEngine(Reading):
         self.precision = precision
         self.limits = facts.limits
         super().__init__(facts.reader(tokenizer))
-        # Two passes at once on one thread each do more than one on two; beyond two, more
-        # threads for each are worth more than yet another pass.
-        self.lanes = min(threads, 2)
+        self.lanes = exported.lanes(threads)
         compiled = core.compile_model(
             model,
             "CPU",
@@ -117,10 +115,7 @@ class OpenVinoEngine(Reading):
             scores = request.infer(list(batch.inputs()))[0].copy()
         finally:
             self._requests.put(request)
-        return [
-            scores[row, : len(window.words), :, : len(window.prompts)]
-            for row, window in enumerate(windows)
-        ]
+        return cut(scores, windows)
 
 
 def export(found: Bundle, out: Path, precision: str, windows: Sequence[Window] = ()) -> bool:

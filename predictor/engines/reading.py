@@ -255,5 +255,17 @@ class Reading:
         return self.reader.prompt_positions(prompts)
 
 
+def cut(scores: NDArray[np.float32], windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+    """Each window's own part of a batch's scores.
+
+    Args:
+        scores: of shape (rows, words, widths, prompts), padded.
+    """
+    return [
+        scores[row, : len(window.words), :, : len(window.prompts)]
+        for row, window in enumerate(windows)
+    ]
+
+
 def _up(size: int, step: int) -> int:
     return -(-size // step) * step

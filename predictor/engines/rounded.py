@@ -35,16 +35,12 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
         "int8/least": _LEAST,
     }
     nodes: list[onnx.NodeProto] = []
-    scaled: set[str] = set()
     for node in graph.node:
         if not (node.op_type == "Gemm" and _ENCODER in node.name and node.input[1] in weights):
             nodes.append(node)
             continue
         states, weight, bias = node.input
-        # Queries, keys and values are made of the same states.
-        if states not in scaled:
-            scaled.add(states)
-            nodes += _by_token(states)
+        nodes += _by_token(states)
         rows = numpy_helper.to_array(weights[weight])
         scales = np.maximum(np.abs(rows).max(axis=1), _LEAST) / np.float32(_TOP)
         steps = np.rint(rows / scales[:, None]).astype(np.int8)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from predictor import logs
 from predictor.engines import Limits, Window
-from predictor.engines.reading import Reader, Reading
+from predictor.engines.reading import Reader, Reading, cut
 from predictor.engines.rewritten import Rewritten, layout, obstacle
 from predictor.errors import BundleError
 
@@ -157,10 +157,7 @@ class TorchEngine(Reading):
         output = self._model.run_batch(batch, threshold=0.0)
         probabilities = torch.sigmoid(output[0].float()).cpu().numpy()
         if not self._token_level:
-            return [
-                probabilities[row, : len(window.words), :, : len(window.prompts)]
-                for row, window in enumerate(windows)
-            ]
+            return cut(probabilities, windows)
         return [
             _span_scores(probabilities[row, : len(window.words), : len(window.prompts)])
             for row, window in enumerate(windows)
@@ -171,10 +168,7 @@ class TorchEngine(Reading):
         with torch.inference_mode():
             logits = self._run(*(torch.from_numpy(one).to(self.device) for one in batch.inputs()))
             probabilities = torch.sigmoid(logits.float()).cpu().numpy()
-        return [
-            probabilities[row, : len(window.words), :, : len(window.prompts)]
-            for row, window in enumerate(windows)
-        ]
+        return cut(probabilities, windows)
 
 
 @contextmanager
