@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
+import keyed_server
 import pytest
-import servers
+from keyed_server import KEY
 from page.steps import LABELS, MARKS, TEXT, ask, fill
 from playwright.sync_api import Browser, expect
 from servers import RunningServer
 
 pytestmark = MARKS
 
-KEY = "drawn-by-somebody"
-
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that one caller may ask."""
-    folder = tmp_path_factory.mktemp("keyed")
-    file = folder / "keys"
-    file.write_text(f"acme={hashlib.sha256(KEY.encode()).hexdigest()}\n")
-    with servers.running(folder, settings={"api_keys_file": file}) as server:
+    with keyed_server.running(tmp_path_factory.mktemp("keyed")) as server:
         yield server
 
 

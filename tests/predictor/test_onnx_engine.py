@@ -8,20 +8,16 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import partialmethod
 from pathlib import Path
-from typing import Any
 
-import checkpoints
 import numpy as np
 import onnx as onnx_format
 import pytest
 from numpy.typing import NDArray
 from scores import WINDOWS, worst
 
-from predictor import bundle, embedded, engines, golden, hardware
+from predictor import bundle, embedded, golden
 from predictor.engines import onnx
-from predictor.engines.exported import Facts
 from predictor.engines.onnx import MODEL, OnnxEngine
 from predictor.engines.torch import TorchEngine
 from predictor.errors import BundleError
@@ -179,40 +175,6 @@ def test_int8_is_not_made_at_a_start(tiny_bert: Path) -> None:
         load(tiny_bert, "int8")
 
 
-def test_other_weights_are_converted_anew(
-    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A model exported from other weights would give another model's answers."""
-    packed = copied(tiny_bert, tmp_path)
-    other = checkpoints.write(tmp_path / "other", "bert", max_width=4)
-    onnx.export(bundle.locate(str(other)), packed, "fp32")
-
-    engine = load(packed)
-
-    assert "made from other weights" in caplog.text
-    theirs = TorchEngine.load(tiny_bert, "cpu", "fp32").score(WINDOWS)
-    assert worst(engine.score(WINDOWS), theirs) < 1e-5
-
-
-def test_model_of_another_version_is_converted_anew(
-    tiny_bert: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A model exported by a version with other inputs is not fed these."""
-    packed = copied(tiny_bert, tmp_path)
-    with monkeypatch.context() as before:
-        before.setattr(Facts, "__init__", partialmethod(Facts.__init__, form=1))
-        onnx.export(bundle.locate(str(packed)), packed, "fp32")
-
-    engine = load(packed)
-
-    assert "made by another version" in caplog.text
-    theirs = TorchEngine.load(tiny_bert, "cpu", "fp32").score(WINDOWS)
-    assert worst(engine.score(WINDOWS), theirs) < 1e-5
-
-
 def test_anothers_export_is_not_used(
     packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,18 +189,6 @@ def test_anothers_export_is_not_used(
     assert "is not ours" in caplog.text
 
 
-def test_a_damaged_export_is_one_clear_line(tiny_bert: Path, tmp_path: Path) -> None:
-    """It names the file."""
-    packed = copied(tiny_bert, tmp_path)
-    onnx.export(bundle.locate(str(packed)), packed, "fp32")
-    (packed / MODEL).write_bytes(b"onnx")
-
-    with pytest.raises(BundleError, match=MODEL) as caught:
-        load(packed)
-
-    assert "\n" not in str(caught.value)
-
-
 def test_without_its_package_there_is_no_conversion(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,51 +197,6 @@ def test_without_its_package_there_is_no_conversion(
 
     with pytest.raises(BundleError, match="gliner-kserve\\[pipeline\\]"):
         load(tiny_bert)
-
-
-def test_a_model_that_is_not_rewritten_is_refused(tmp_path: Path) -> None:
-    """And the engine that can run it is named."""
-    folder = checkpoints.write(tmp_path / "model", span_mode="token_level")
-
-    with pytest.raises(BundleError, match="torch can"):
-        load(folder)
-
-
-def test_a_tokenizer_that_its_file_does_not_hold_is_not_exported(
-    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A start without GLiNER would read texts in another way."""
-    packed = copied(tiny_bert, tmp_path)
-    converted = onnx._converted
-
-    def with_one_more_token(found: Any) -> Any:
-        model, facts, tokenizer = converted(found)
-        tokenizer.add_tokens(["lovelace"])
-        return model, facts, tokenizer
-
-    monkeypatch.setattr(onnx, "_converted", with_one_more_token)
-
-    assert not onnx.export(bundle.locate(str(packed)), packed, "fp32")
-    assert not (packed / MODEL).exists()
-
-
-def test_manifest_chooses_the_engine(
-    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a CPU, which `auto` is for it; another device has torch."""
-    packed = copied(tiny_bert, tmp_path)
-    manifest = {"id": "tiny", "engine": "onnx", "precision": "fp32"}
-    (packed / "bundle.json").write_text(json.dumps(manifest))
-    found = bundle.locate(str(packed))
-    engines.bring(found)
-    engines.prepare(found)
-
-    assert (packed / MODEL).is_file()
-    assert engines.load(found, "cpu", "fp32", 1).name == "onnx"
-    assert hardware.choose_device("auto", "onnx") == "cpu"
-    monkeypatch.setattr(TorchEngine, "load", lambda folder, device, precision, compiled: device)
-    elsewhere: Any = engines.load(found, "cuda:0", "bf16")
-    assert elsewhere == "cuda:0"
 
 
 def test_a_copy_of_a_bundle_keeps_the_export(int8: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import registered
 import servers
 from alerting_site import Site
 from followed import until
+from servers import RunningServer
 
 from pipeline.settings import Settings
 from predictor import embedded
@@ -70,6 +71,16 @@ def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[
             stop.set()
 
 
+@contextmanager
+def watched(folder: Path, **settings: object) -> Iterator[tuple[RunningServer, Site]]:
+    """A predictor with these settings, and what watches it."""
+    with (
+        servers.running(folder, settings=settings) as server,
+        alerting_site.watching(folder, server.url.removeprefix("http://")) as site,
+    ):
+        yield server, site
+
+
 def told(site: Site, title: str, seconds: float = 30) -> None:
     """Wait until a message has come."""
     deadline = time.monotonic() + seconds
@@ -111,11 +122,7 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
 
 def test_more_than_it_can_answer(tmp_path: Path) -> None:
     """Callers are refused and wait: the aim is missed, and the queue is long, until they go."""
-    settings = {"max_queue_seconds": 2}
-    with (
-        servers.running(tmp_path, settings=settings) as server,
-        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
-    ):
+    with watched(tmp_path, max_queue_seconds=2) as (server, site):
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
@@ -148,11 +155,7 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
 def test_answers_that_take_too_long(tmp_path: Path) -> None:
     """Nobody is refused, and all wait: the other aim is missed, and the loud alert silences the
     one that burns slowly."""
-    settings = {"max_queue_seconds": 600}
-    with (
-        servers.running(tmp_path, settings=settings) as server,
-        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
-    ):
+    with watched(tmp_path, max_queue_seconds=600) as (server, site):
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 12, f"{TEXT} " * 150, 0.05) as seen:
@@ -169,11 +172,7 @@ def test_answers_that_take_too_long(tmp_path: Path) -> None:
 
 def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
     """It drains for longer than it should, with a long document in the model."""
-    with (
-        servers.running(tmp_path, settings={"drain_seconds": 60}) as server,
-        alerting_site.watching(tmp_path, server.url.removeprefix("http://")) as site,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with watched(tmp_path, drain_seconds=60) as (server, site), ThreadPoolExecutor(1) as pool:
         before = list(site.slack.titles)
         pool.submit(server.predict, *[f"{TEXT} " * 4000] * 8, labels=["person"])
         until(lambda: site.value("gliner_pending_requests") == 1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import keyed_server
 import pytest
-import servers
 import wire
+from keyed_server import KEY
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from servers import RunningServer
 
@@ -18,7 +18,6 @@ from predictor.errors import Unauthenticated
 
 pytestmark = pytest.mark.server
 
-KEY = "drawn-by-somebody"
 TEXT = "Ada Lovelace was born in London."
 ONE = {"text": TEXT, "labels": ["person"]}
 V2_BODY = {
@@ -36,10 +35,7 @@ PREDICTIONS: list[tuple[str, Any]] = [
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that one caller may ask."""
-    folder = tmp_path_factory.mktemp("keyed")
-    file = folder / "keys"
-    file.write_text(f"acme={hashlib.sha256(KEY.encode()).hexdigest()}\n")
-    with servers.running(folder, settings={"api_keys_file": file}) as server:
+    with keyed_server.running(tmp_path_factory.mktemp("keyed")) as server:
         yield server
 
 
