@@ -33,6 +33,7 @@ demo: ## The whole loop on this machine; ONCE=1 BACKENDS=real HTTP_PORT=8080 GRP
 		--mlflow-port '$(MLFLOW_PORT)' --backends '$(BACKENDS)' --model '$(MODEL)' $(if $(ONCE),--once)
 
 test: ## Format, lint, types and every test, as CI runs them; PYTEST='-k offsets' narrows the tests
+	@scripts/system.sh build-essential
 	@scripts/venv.sh dev
 	@scripts/system.sh chromium mariadb-server prometheus prometheus-alertmanager
 	@scripts/helm.sh

@@ -63,3 +63,4 @@ for part in predictor pipeline; do
 done
 hashed mlflow pyproject.toml --extra mlflow --constraint requirements/dev.lock
 grep -o '^torch==[^ ]*' requirements/predictor.lock >requirements/images/torch.lock
+hashed compiler requirements/compiler.txt

@@ -11,6 +11,7 @@ commands() {
     case $1 in
     chromium) echo chromium chromium-browser google-chrome ;;
     mariadb-server) echo mariadbd ;;
+    build-essential) echo cc ;;
     prometheus-alertmanager) echo prometheus-alertmanager alertmanager ;;
     *) echo "$1" ;;
     esac

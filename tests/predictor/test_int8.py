@@ -13,7 +13,7 @@ import openvino as ov
 import pytest
 
 from predictor import bundle, embedded, engines, golden, hardware
-from predictor.engines import Window, openvino
+from predictor.engines import Window, attention, openvino
 from predictor.engines.openvino import OpenVinoEngine
 from predictor.engines.torch import TorchEngine
 from predictor.errors import BundleError
@@ -58,6 +58,7 @@ def test_it_gives_the_golden_answers(packed: Path) -> None:
     """A predictor would serve it."""
     engine = OpenVinoEngine.load(bundle.locate(str(packed)), "int8", 2)
 
+    assert (engine.fused > 0) == (attention.level() > 0)
     assert golden.check(Extractor(engine), packed / golden.FILE) == len(golden.REQUESTS)
 
 

@@ -1,0 +1,340 @@
+/* Attention of BERT and DeBERTa over texts of different lengths, in bf16, for one thread.
+ *
+ * A graph of a library's operations does this in some fifteen steps a layer, each through memory
+ * and padded to the longest text. Here sixteen queries at a time meet the keys of their own text
+ * while the scores are in the nearest cache. Products are of bf16 and summed in fp32: by AMX where
+ * there is AMX, else by AVX-512 BF16; both read the same layouts.
+ *
+ * In DeBERTa the score of query i and key j, at the distance i - j, is the sum of three products:
+ * of the query and the key, of the query and the row of `key` for the distance, and of the key and
+ * the row of `query` for it. The latter two are made by distance and read along their diagonals.
+ *
+ * attention.py says what goes in and out.
+ */
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+enum { NEITHER, AVX512, AMX };
+
+#if defined(__x86_64__) && defined(__linux__)
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SIDE 16 /* rows of a tile; floats in a register */
+#define STEP 32 /* bf16 in a row of a tile */
+#define VECTORS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define TILES __attribute__((target("amx-tile,amx-bf16,avx512f")))
+#define FAR -1e30f /* a score that weighs nothing */
+
+typedef uint16_t bf16;
+
+/* out, of SIDE x SIDE floats = left, of SIDE x steps * STEP, by right, whose rows are in pairs:
+ * dword (r, c) holds rows 2 r and 2 r + 1 of column c. Pitches are in elements. */
+typedef void product(float *out, int out_pitch, const bf16 *left, int left_pitch,
+                     const uint32_t *right, int right_pitch, int steps);
+
+TILES static void by_tiles(float *out, int out_pitch, const bf16 *left, int left_pitch,
+                           const uint32_t *right, int right_pitch, int steps) {
+    _tile_zero(0);
+    for (int step = 0; step < steps; step++) {
+        _tile_loadd(1, left + step * STEP, left_pitch * sizeof *left);
+        _tile_loadd(2, right + step * SIDE * right_pitch, right_pitch * sizeof *right);
+        _tile_dpbf16ps(0, 1, 2);
+    }
+    _tile_stored(0, out, out_pitch * sizeof *out);
+}
+
+VECTORS static void by_vectors(float *out, int out_pitch, const bf16 *left, int left_pitch,
+                               const uint32_t *right, int right_pitch, int steps) {
+    __m512 sums[SIDE];
+    for (int row = 0; row < SIDE; row++)
+        sums[row] = _mm512_setzero_ps();
+    for (int pair = 0; pair < steps * SIDE; pair++) {
+        const __m512i others = _mm512_loadu_si512(right + pair * right_pitch);
+        for (int row = 0; row < SIDE; row++) {
+            int own;
+            memcpy(&own, left + row * left_pitch + 2 * pair, sizeof own);
+            sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(own),
+                                         (__m512bh)others);
+        }
+    }
+    for (int row = 0; row < SIDE; row++)
+        _mm512_storeu_ps(out + row * out_pitch, sums[row]);
+}
+
+/* Three tiles, each of SIDE rows of 64 bytes. Static: GCC 12 does not see that it is read. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} configuration = {.palette = 1, .bytes = {64, 64, 64}, .rows = {SIDE, SIDE, SIDE}};
+
+TILES static void configure(void) { _tile_loadconfig(&configuration); }
+
+TILES static void release(void) { _tile_release(); }
+
+/* Asked of the processor itself: what compilers bring for this is not the same in all of them. */
+EXPORT int attention_level(void) {
+    enum { BF16 = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, SAVED = 0xe6 };
+    enum { F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };
+    const unsigned vl = 1u << 31, vectors = F | DQ | BW | vl, tiles = AMX_BF16 | AMX_TILE;
+    unsigned eax, ebx, ecx, edx, more, saved, high;
+    if (!__get_cpuid_count(1, 0, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
+        return NEITHER;
+    /* Registers that the kernel keeps when it changes threads. */
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 1, &more, &ebx, &ecx, &edx) ||
+        !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (saved & SAVED) != SAVED ||
+        (ebx & vectors) != vectors || !(more & BF16))
+        return NEITHER;
+    /* Those of AMX it keeps for processes that have asked. */
+    enum { REQUEST = 0x1023, TILE_DATA = 18 };
+    if ((edx & tiles) == tiles && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0)
+        return AMX;
+    return AVX512;
+}
+
+/* What is computed with, of one head. */
+typedef struct {
+    product *multiply;
+    int width;     /* of a head */
+    int wide;      /* positions of the longest text, in whole steps */
+    int distances; /* columns of `ahead`, rows of `behind` */
+    bf16 *queries, *keys;
+    uint32_t *turned; /* keys, as the right side of a product */
+    uint32_t *values; /* the same */
+    uint32_t *ahead;  /* the table `key`: column c is for the distance wide - 1 - c */
+    bf16 *behind;     /* the table `query`: row r is for the distance r - wide */
+    float *scores;    /* SIDE queries by all keys */
+    float *diagonal;  /* SIDE queries by all distances of their block */
+    float *backward;  /* for each SIDE keys, 2 SIDE distances by SIDE keys */
+    bf16 *weights;    /* SIDE queries by all keys, e to the score */
+    float *seen;      /* SIDE queries by width, and what each is to be multiplied with */
+} head;
+
+static int up(int size, int step) { return (size + step - 1) / step * step; }
+
+VECTORS static __mmask16 lanes(int count) {
+    return count >= SIDE ? 0xffff : (__mmask16)((1u << count) - 1);
+}
+
+VECTORS static __m512i counted(void) {
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* Queries and keys of a text side by side, keys and values as right sides; zeros behind the last. */
+VECTORS static void load(const head *at, const bf16 *mixed, int model, int size) {
+    const int width = at->width, rows = up(size, STEP), pitch = 3 * model;
+    const size_t line = width * sizeof(bf16);
+    for (int row = 0; row < size; row++) {
+        const bf16 *one = mixed + (size_t)row * pitch;
+        memcpy(at->queries + row * width, one, line);
+        memcpy(at->keys + row * width, one + model, line);
+    }
+    memset(at->queries + size * width, 0, (rows - size) * line);
+    memset(at->keys + size * width, 0, (rows - size) * line);
+    const __m512i places = _mm512_mullo_epi32(counted(), _mm512_set1_epi32(width / 2));
+    for (int row = 0; row < rows; row += SIDE)
+        for (int pair = 0; pair < width / 2; pair++) {
+            const int *from = (const int *)(at->keys + row * width) + pair;
+            _mm512_storeu_si512(at->turned + pair * rows + row,
+                                _mm512_i32gather_epi32(places, from, 4));
+        }
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (int row = 0; row < rows; row += 2)
+        for (int from = 0; from < width; from += SIDE) {
+            const bf16 *one = mixed + (size_t)row * pitch + 2 * model + from;
+            __m256i even = _mm256_setzero_si256(), odd = even;
+            if (row < size)
+                even = _mm256_loadu_si256((const __m256i *)one);
+            if (row + 1 < size)
+                odd = _mm256_loadu_si256((const __m256i *)(one + pitch));
+            const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
+            _mm512_storeu_si512(at->values + row / 2 * width + from,
+                                _mm512_permutexvar_epi16(order, both));
+        }
+}
+
+/* The rows of both tables for the distances that texts of up to `longest` positions have. */
+VECTORS static void place(const head *at, const uint32_t *key, const bf16 *query, int table,
+                          const int32_t *rows, int longest) {
+    const int width = at->width, count = 2 * longest - 1;
+    for (int column = 0; column < count; column++)
+        memcpy(at->behind + (size_t)(at->wide + longest - 1 - column) * width,
+               query + (size_t)rows[column] * width, width * sizeof(bf16));
+    for (int pair = 0; pair < width / 2; pair++) {
+        uint32_t *to = at->ahead + (size_t)pair * at->distances + at->wide - longest;
+        for (int from = 0; from < count; from += SIDE) {
+            const __mmask16 real = lanes(count - from);
+            const __m512i found = _mm512_mask_i32gather_epi32(
+                _mm512_setzero_si512(), real, _mm512_maskz_loadu_epi32(real, rows + from),
+                (const int *)(key + (size_t)pair * table), 4);
+            _mm512_mask_storeu_epi32(to + from, real, found);
+        }
+    }
+}
+
+/* e to the x, of at most 0: its whole powers of 2 by the exponent, the rest by a polynomial. */
+VECTORS static __m512 exponential(__m512 x) {
+    x = _mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87)), _mm512_set1_ps(1.44269504f));
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 rest = _mm512_sub_ps(x, whole);
+    __m512 power = _mm512_set1_ps(1.33335581e-3f);
+    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(9.61812911e-3f));
+    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(5.55041087e-2f));
+    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(2.40226507e-1f));
+    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(6.93147181e-1f));
+    power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(power, whole);
+}
+
+/* The products of a block of queries with all keys and with all distances. */
+static void score(const head *at, int block, int blocks, int rows, int relative) {
+    const int width = at->width, steps = width / STEP, pitch = at->wide + STEP, first = block * SIDE;
+    const bf16 *asked = at->queries + first * width;
+    for (int other = 0; other < blocks; other++)
+        at->multiply(at->scores + other * SIDE, pitch, asked, width, at->turned + other * SIDE,
+                     rows, steps);
+    if (!relative)
+        return;
+    /* Column c of the diagonal is for the distance first + SIDE - 1 - c. */
+    for (int other = 0; other <= blocks; other++)
+        at->multiply(at->diagonal + other * SIDE, pitch, asked, width,
+                     at->ahead + at->wide - SIDE - first + other * SIDE, at->distances, steps);
+    /* A block of keys needs 2 SIDE - 1 distances, half of which the queries before have left. */
+    for (int other = 0; other < blocks; other++)
+        for (int tile = block - other - !block; tile <= block - other; tile++)
+            at->multiply(at->backward + (2 * other + (tile & 1)) * SIDE * SIDE, SIDE,
+                         at->behind + (at->wide + tile * SIDE) * width, width,
+                         at->turned + other * SIDE, rows, steps);
+}
+
+/* One query's scores with all that positions add; the largest of each lane comes back. */
+VECTORS static __m512 add_positions(const head *at, int first, int row, int size, int relative) {
+    const int pitch = at->wide + STEP;
+    float *scores = at->scores + row * pitch;
+    const float *diagonal = at->diagonal + row * pitch + SIDE - 1 - row;
+    __m512 most = _mm512_set1_ps(FAR);
+    for (int from = 0; from < size; from += SIDE) {
+        __m512 found = _mm512_loadu_ps(scores + from);
+        if (relative) {
+            const __m512i distance = _mm512_sub_epi32(_mm512_set1_epi32(first + row - from),
+                                                      counted());
+            const __m512i rows = _mm512_and_epi32(distance, _mm512_set1_epi32(2 * SIDE - 1));
+            const __m512i places = _mm512_add_epi32(_mm512_slli_epi32(rows, 4), counted());
+            found = _mm512_add_ps(found, _mm512_loadu_ps(diagonal + from));
+            found = _mm512_add_ps(
+                found, _mm512_i32gather_ps(places, at->backward + from * 2 * SIDE, 4));
+        }
+        found = _mm512_mask_mov_ps(_mm512_set1_ps(FAR), lanes(size - from), found);
+        most = _mm512_max_ps(most, found);
+        _mm512_storeu_ps(scores + from, found);
+    }
+    return most;
+}
+
+/* One text: of each block of queries its scores, their softmax, and the values by that. */
+VECTORS static void attend(const head *at, bf16 *out, int model, int size, int relative) {
+    const int width = at->width, rows = up(size, STEP), blocks = up(size, SIDE) / SIDE;
+    float *shares = at->seen + SIDE * width;
+    for (int block = 0; block < blocks; block++) {
+        const int first = block * SIDE, count = size - first < SIDE ? size - first : SIDE;
+        score(at, block, blocks, rows, relative);
+        for (int row = 0; row < count; row++) {
+            const __m512 most = _mm512_set1_ps(
+                _mm512_reduce_max_ps(add_positions(at, first, row, size, relative)));
+            const float *scores = at->scores + row * (at->wide + STEP);
+            __m512 sum = _mm512_setzero_ps();
+            for (int from = 0; from < rows; from += STEP) {
+                __m512 low = exponential(_mm512_sub_ps(_mm512_loadu_ps(scores + from), most));
+                __m512 high = _mm512_setzero_ps();
+                if (from + SIDE < size)
+                    high = exponential(_mm512_sub_ps(_mm512_loadu_ps(scores + from + SIDE), most));
+                sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+                _mm512_storeu_si512(at->weights + row * rows + from,
+                                    (__m512i)_mm512_cvtne2ps_pbh(high, low));
+            }
+            shares[row] = 1 / _mm512_reduce_add_ps(sum);
+        }
+        for (int from = 0; from < width; from += SIDE)
+            at->multiply(at->seen + from, width, at->weights, rows, at->values + from, width,
+                         rows / STEP);
+        for (int row = 0; row < count; row++)
+            for (int from = 0; from < width; from += SIDE) {
+                const __m512 seen = _mm512_loadu_ps(at->seen + row * width + from);
+                const __m512 shared = _mm512_mul_ps(seen, _mm512_set1_ps(shares[row]));
+                _mm256_storeu_si256((__m256i *)(out + (size_t)(first + row) * model + from),
+                                    (__m256i)_mm512_cvtneps_pbh(shared));
+            }
+    }
+}
+
+static void *taken(char **from, size_t size) {
+    char *here = *from;
+    *from += (size + 63) / 64 * 64;
+    return here;
+}
+
+EXPORT int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int texts,
+                     int heads, int width, const uint32_t *key, const bf16 *query, int table,
+                     const int32_t *rows, int furthest, int level) {
+    const int relative = key != NULL, model = heads * width;
+    int longest = 0, used = 0;
+    for (int text = 0; text < texts; text++) {
+        longest = sizes[text] > longest ? sizes[text] : longest;
+        used += sizes[text];
+    }
+    memset(out + (size_t)used * model, 0, (size_t)(total - used) * model * sizeof *out);
+    head at = {.multiply = level == AMX ? by_tiles : by_vectors,
+               .width = width,
+               .wide = up(longest, STEP)};
+    at.distances = 2 * at.wide + STEP;
+    const size_t states = (size_t)at.wide * width * sizeof(bf16);
+    const size_t band = relative ? (size_t)at.distances * width * sizeof(bf16) : 0;
+    const size_t lines = (size_t)SIDE * (at.wide + STEP) * sizeof(float);
+    const size_t pairs = (size_t)at.wide * 2 * SIDE * sizeof(float);
+    const size_t block = (size_t)SIDE * (width + 1) * sizeof(float);
+    const size_t all = 4 * states + 2 * band + 3 * lines + pairs + block + 11 * 64;
+    char *memory = aligned_alloc(64, (all + 63) / 64 * 64), *next = memory;
+    if (!memory)
+        return 1;
+    /* Zeros, for what is behind the last row of a tile weighs nothing but must be a number. */
+    memset(memory, 0, all);
+    at.queries = taken(&next, states), at.keys = taken(&next, states);
+    at.turned = taken(&next, states), at.values = taken(&next, states);
+    at.ahead = taken(&next, band), at.behind = taken(&next, band);
+    at.scores = taken(&next, lines), at.diagonal = taken(&next, lines);
+    at.weights = taken(&next, lines), at.backward = taken(&next, pairs);
+    at.seen = taken(&next, block);
+    if (level == AMX)
+        configure();
+    for (int number = 0; number < heads; number++) {
+        const bf16 *from = mixed + number * width;
+        bf16 *to = out + number * width;
+        if (relative)
+            place(&at, key + (size_t)number * width / 2 * table,
+                  query + (size_t)number * table * width, table, rows + furthest - longest, longest);
+        for (int text = 0; text < texts; text++) {
+            load(&at, from, model, sizes[text]);
+            attend(&at, to, model, sizes[text], relative);
+            from += (size_t)sizes[text] * 3 * model, to += (size_t)sizes[text] * model;
+        }
+    }
+    if (level == AMX)
+        release();
+    free(memory);
+    return 0;
+}
+
+#else
+
+EXPORT int attention_level(void) { return NEITHER; }
+
+#endif
