@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ from functools import partial
 from pathlib import Path
 
 import alerting_site
-import httpx
 import programs
 import pytest
 import registered
 import servers
 from alerting_site import Site
+from callers import asking
 from followed import until
 from servers import RunningServer
 
@@ -44,34 +43,6 @@ TEXT = "Ada Lovelace was born in London."
 
 
 @contextmanager
-def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[int]]:
-    """Callers who ask again and again, whatever they are told.
-
-    Yields:
-        How often each status came; 0 is no answer at all.
-    """
-    seen: Counter[int] = Counter()
-    stop = threading.Event()
-
-    def ask() -> None:
-        body = {"instances": [text], "parameters": {"labels": ["person"]}}
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
-            while not stop.wait(pause):
-                try:
-                    seen[http.post("/v1/models/gliner:predict", json=body).status_code] += 1
-                except httpx.TransportError:
-                    seen[0] += 1
-
-    with ThreadPoolExecutor(callers) as pool:
-        for _ in range(callers):
-            pool.submit(ask)
-        try:
-            yield seen
-        finally:
-            stop.set()
-
-
-@contextmanager
 def watched(folder: Path, **settings: object) -> Iterator[tuple[RunningServer, Site]]:
     """A predictor with these settings, and what watches it."""
     with (
@@ -79,14 +50,6 @@ def watched(folder: Path, **settings: object) -> Iterator[tuple[RunningServer, S
         alerting_site.watching(folder, server.url.removeprefix("http://")) as site,
     ):
         yield server, site
-
-
-def told(site: Site, title: str, seconds: float = 30) -> None:
-    """Wait until a message has come."""
-    deadline = time.monotonic() + seconds
-    while title not in site.slack.titles:
-        assert time.monotonic() < deadline, f"no {title!r} among {site.slack.titles}"
-        time.sleep(0.05)
 
 
 def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
@@ -100,12 +63,12 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
         time.sleep(4)
         before = list(site.slack.titles)
         first.close()
-        told(site, "1 firing: GlinerDown")
-        told(site, "1 firing: GlinerGone")
+        site.told("1 firing: GlinerDown")
+        site.told("1 firing: GlinerGone")
         time.sleep(6)
         stack.enter_context(servers.running(tmp_path, port=port))
-        told(site, "Over: GlinerDown")
-        told(site, "Over: GlinerGone")
+        site.told("Over: GlinerDown")
+        site.told("Over: GlinerGone")
     count = Counter(site.slack.titles)
 
     assert before == []
@@ -126,13 +89,13 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
-            told(site, "1 firing: GlinerErrorsFast", 40)
-            told(site, "1 firing: GlinerQueueLong", 60)
+            site.told("1 firing: GlinerErrorsFast", 40)
+            site.told("1 firing: GlinerQueueLong", 60)
             until(lambda: site.fires("GlinerErrorsSlow"), 60)
         flooded = time.monotonic()
         with asking(server.url, 1, TEXT, 0.1):
-            told(site, "Over: GlinerQueueLong")
-            told(site, "Over: GlinerErrorsFast", 60)
+            site.told("Over: GlinerQueueLong")
+            site.told("Over: GlinerErrorsFast", 60)
         lasted = time.monotonic() - flooded
     count = Counter(site.slack.titles)
 
@@ -159,7 +122,7 @@ def test_answers_that_take_too_long(tmp_path: Path) -> None:
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 12, f"{TEXT} " * 150, 0.05) as seen:
-            told(site, "1 firing: GlinerLatencyFast", 60)
+            site.told("1 firing: GlinerLatencyFast", 60)
             until(lambda: site.fires("GlinerLatencySlow"), 60)
 
     assert before == []
@@ -177,7 +140,7 @@ def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
         pool.submit(server.predict, *[f"{TEXT} " * 4000] * 8, labels=["person"])
         until(lambda: site.value("gliner_pending_requests") == 1)
         server.process.terminate()
-        told(site, "1 firing: GlinerNotReady")
+        site.told("1 firing: GlinerNotReady")
         server.process.terminate()  # the second signal ends it at once
 
     assert before == []
@@ -203,7 +166,7 @@ def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
             run.close()
             run.enter_context(servers.running(tmp_path, port=port))
             until(partial(started_after, site, last))
-        told(site, "1 firing: GlinerRestarts")
+        site.told("1 firing: GlinerRestarts")
 
     assert before == []
     message = site.shown("1 firing: GlinerRestarts")
@@ -223,7 +186,7 @@ def test_a_pod_that_stays_with_another_version(tmp_path: Path) -> None:
     ):
         targets = [each.url.removeprefix("http://") for each in (one, two)]
         with alerting_site.watching(tmp_path, targets[0], 600, beside=targets[1:]) as site:
-            told(site, "1 firing: GlinerVersionsDiffer")
+            site.told("1 firing: GlinerVersionsDiffer")
             message = site.shown("1 firing: GlinerVersionsDiffer")
 
     assert "2 versions serve at once for two hours." in message
@@ -252,12 +215,12 @@ def test_a_model_that_does_not_give_its_golden_answers(
         until(lambda: site.value('gliner_swaps_total{result="failed"}') == 0)
         before = list(site.slack.titles)
         registered.point(settings, registered.register(settings, spoilt))
-        told(site, "1 firing: GlinerSwapFailed")
-        told(site, "1 firing: GlinerNotSwapped")
+        site.told("1 firing: GlinerSwapFailed")
+        site.told("1 firing: GlinerNotSwapped")
         [answer] = server.predict(TEXT, labels=["person"])
         registered.point(settings, sound)
-        told(site, "Over: GlinerNotSwapped")
-        told(site, "Over: GlinerSwapFailed", 60)
+        site.told("Over: GlinerNotSwapped")
+        site.told("Over: GlinerSwapFailed", 60)
     count = Counter(site.slack.titles)
 
     assert before == []
