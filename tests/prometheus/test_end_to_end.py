@@ -292,12 +292,14 @@ def test_a_registry_that_is_not_heard_any_more(
             before = list(site.slack.titles)
             network.left = 0
             site.told("1 firing: GlinerRegistrySilent")
+            first = site.slack.titles[0]
             [answer] = server.predict(TEXT, labels=["person"])
             network.up()
             site.told("Over: GlinerRegistrySilent")
     count = Counter(site.slack.titles)
 
     assert before == []
+    assert first == "1 firing: GlinerNotSwapped"
     title = "GlinerRegistrySilent"
     assert (count[f"1 firing: {title}"], count[f"Over: {title}"]) == (1, 1)
     assert answer["entities"]
