@@ -1,12 +1,14 @@
 """Prometheus and Alertmanager as they run beside the predictor, on this machine and in a hurry.
 
 Minutes are seconds here: each window and each `for` of the rules, and each time of the routes, is
-shorter by one factor. What they compare with stays as it is.
+shorter by one factor. What they compare with stays as it is, but for the half an hour in which a
+predictor has not heard from its registry.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,6 +27,9 @@ from followed import until
 from pipeline.local.process import Process, answers, free_port, running
 
 FACTOR = 60
+COMPARED = {"GlinerRegistrySilent"}
+"""Alerts that compare with a duration, in seconds at the end of the expression, which is shorter as
+well: what they read is the predictor's own clock, and cannot be hurried."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,12 @@ class Site:
     Attributes:
         url: Prometheus' address.
         slack: where messages arrive.
+        manager: what sends them.
     """
 
     url: str
     slack: slack_server.Slack
+    manager: alertmanagers.Alertmanager
 
     def value(self, query: str) -> float | None:
         """What a query says now, of one series; None where there is none."""
@@ -51,9 +58,17 @@ class Site:
         """Whether an alert fires, told or silenced."""
         return self.value(f'ALERTS{{alertname="{name}",alertstate="firing"}}') == 1
 
-    def shown(self, title: str) -> str:
-        """All that the first message of this title shows."""
-        return self.slack.shown(self.slack.titles.index(title))
+    def told(self, title: str, seconds: float = 30, *, times: int = 1) -> None:
+        """Wait until a message of this title has come so many times."""
+        deadline = time.monotonic() + seconds
+        while self.slack.titles.count(title) < times:
+            assert time.monotonic() < deadline, f"no {title!r} among {self.slack.titles}"
+            time.sleep(0.05)
+
+    def shown(self, title: str, times: int = 1) -> str:
+        """All that a message of this title shows, the first or a later one."""
+        found = [at for at, one in enumerate(self.slack.titles) if one == title]
+        return self.slack.shown(found[times - 1])
 
 
 def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
@@ -68,6 +83,9 @@ def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
             rule["expr"] = re.sub(
                 r"\[(\w+)\]", lambda match: f"[{shorter(match[1], factor)}]", rule["expr"]
             )
+            if rule.get("alert") in COMPARED:
+                whole, seconds = re.findall(r"(.* > )(\d+)\s*$", rule["expr"])[0]
+                rule["expr"] = f"{whole}{int(seconds) / factor}"
     return found
 
 
@@ -84,7 +102,12 @@ def documented() -> dict[str, Any]:
 
 @contextmanager
 def watching(
-    folder: Path, target: str, factor: float = FACTOR, *, beside: Sequence[str] = ()
+    folder: Path,
+    target: str,
+    factor: float = FACTOR,
+    *,
+    beside: Sequence[str] = (),
+    cluster: str = "",
 ) -> Iterator[Site]:
     """Watch a predictor that runs at `host:port`, by the rules and routes of this project.
 
@@ -92,6 +115,7 @@ def watching(
 
     Args:
         beside: other predictors that are watched.
+        cluster: what exports the metrics of others, if anything does.
 
     Alertmanager starts when Prometheus has met the predictor. Prometheus takes five seconds to find
     its targets, which are five minutes here: until then it says that there is no predictor.
@@ -103,9 +127,9 @@ def watching(
     port = free_port()
     with (
         slack_server.running() as slack,
-        _prometheus(folder, rules, [target, *beside], f"127.0.0.1:{port}") as url,
+        _prometheus(folder, rules, [target, *beside], cluster, f"127.0.0.1:{port}") as url,
     ):
-        site = Site(url, slack)
+        site = Site(url, slack, alertmanagers.Alertmanager(f"http://127.0.0.1:{port}"))
         until(lambda: site.value('up{job="gliner"}') == 1)
         until(lambda: site.value('ALERTS{alertname="GlinerGone"}') is None)
         awake = alertmanagers.at_any_hour()
@@ -115,12 +139,24 @@ def watching(
 
 
 @contextmanager
-def _prometheus(folder: Path, rules: Path, targets: Sequence[str], manager: str) -> Iterator[str]:
+def _prometheus(
+    folder: Path, rules: Path, targets: Sequence[str], cluster: str, manager: str
+) -> Iterator[str]:
     config = documented()
     [job] = config["scrape_configs"]
     [receiver] = config["alerting"]["alertmanagers"]
     job["static_configs"] = [{"targets": list(targets)}]
     receiver["static_configs"] = [{"targets": [manager]}]
+    if cluster:
+        config["scrape_configs"].append(
+            {
+                "job_name": "cluster",
+                "honor_labels": True,
+                # Its shortest windows are three seconds.
+                "scrape_interval": "500ms",
+                "static_configs": [{"targets": [cluster]}],
+            }
+        )
     config["rule_files"] = [str(rules)]
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     file = folder / "prometheus.yml"

@@ -126,7 +126,9 @@ def _without_value(rule: Rule, state: str, why: str, labels: dict[str, str] | No
     setting = rule.spec["execErrState" if state == "Error" else "noDataState"]
     shown = "Normal" if setting == "OK" else str(setting)
     own = {**(labels or {}), **rule.spec["labels"], "alertname": rule.name}
-    return Alert(shown, own, None, {"error": why} if why else {})
+    # Templates would have no value to show.
+    words = {name: text for name, text in rule.spec["annotations"].items() if "{{" not in text}
+    return Alert(shown, own, None, {**words, **({"error": why} if why else {})})
 
 
 def _filled(rule: Rule, labels: dict[str, str], value: float) -> dict[str, str]:

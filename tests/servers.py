@@ -66,6 +66,21 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
+def command(http_port: int, grpc_port: int) -> list[str]:
+    """What starts a predictor."""
+    ports = ["--http_port", str(http_port), "--grpc_port", str(grpc_port)]
+    return [sys.executable, "-m", "predictor", *ports]
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """This process's own environment, with these settings of a predictor and no others."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("GLINER_")},
+        **{f"GLINER_{name.upper()}": str(value) for name, value in settings.items()},
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
 @contextmanager
 def running(
     folder: Path,
@@ -87,17 +102,11 @@ def running(
     http_port, grpc_port = free_ports(2)
     http_port = port or http_port
     log_file = folder / f"predictor-{http_port}.log"
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("GLINER_")},
-        **{f"GLINER_{name.upper()}": str(value) for name, value in (settings or {}).items()},
-        "HF_HUB_OFFLINE": "1",
-    }
     with log_file.open("wb") as log:
-        ports = ["--http_port", str(http_port), "--grpc_port", str(grpc_port)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "predictor", *ports, *arguments],
+            [*command(http_port, grpc_port), *arguments],
             cwd=ROOT,
-            env=environment,
+            env=environment(settings or {}),
             stderr=log,
         )
     url = f"http://127.0.0.1:{http_port}"

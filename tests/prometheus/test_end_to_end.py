@@ -7,8 +7,8 @@ minutes are two seconds (`tests/alerting_site.py`). What they compare with is no
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +18,13 @@ from functools import partial
 from pathlib import Path
 
 import alerting_site
-import httpx
+import cutting_proxy
 import programs
 import pytest
 import registered
 import servers
 from alerting_site import Site
+from callers import asking
 from followed import until
 from servers import RunningServer
 
@@ -44,49 +45,15 @@ TEXT = "Ada Lovelace was born in London."
 
 
 @contextmanager
-def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[int]]:
-    """Callers who ask again and again, whatever they are told.
-
-    Yields:
-        How often each status came; 0 is no answer at all.
-    """
-    seen: Counter[int] = Counter()
-    stop = threading.Event()
-
-    def ask() -> None:
-        body = {"instances": [text], "parameters": {"labels": ["person"]}}
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
-            while not stop.wait(pause):
-                try:
-                    seen[http.post("/v1/models/gliner:predict", json=body).status_code] += 1
-                except httpx.TransportError:
-                    seen[0] += 1
-
-    with ThreadPoolExecutor(callers) as pool:
-        for _ in range(callers):
-            pool.submit(ask)
-        try:
-            yield seen
-        finally:
-            stop.set()
-
-
-@contextmanager
-def watched(folder: Path, **settings: object) -> Iterator[tuple[RunningServer, Site]]:
+def watched(
+    folder: Path, factor: float = alerting_site.FACTOR, /, **settings: object
+) -> Iterator[tuple[RunningServer, Site]]:
     """A predictor with these settings, and what watches it."""
     with (
         servers.running(folder, settings=settings) as server,
-        alerting_site.watching(folder, server.url.removeprefix("http://")) as site,
+        alerting_site.watching(folder, server.url.removeprefix("http://"), factor) as site,
     ):
         yield server, site
-
-
-def told(site: Site, title: str, seconds: float = 30) -> None:
-    """Wait until a message has come."""
-    deadline = time.monotonic() + seconds
-    while title not in site.slack.titles:
-        assert time.monotonic() < deadline, f"no {title!r} among {site.slack.titles}"
-        time.sleep(0.05)
 
 
 def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
@@ -100,12 +67,12 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
         time.sleep(4)
         before = list(site.slack.titles)
         first.close()
-        told(site, "1 firing: GlinerDown")
-        told(site, "1 firing: GlinerGone")
+        site.told("1 firing: GlinerDown")
+        site.told("1 firing: GlinerGone")
         time.sleep(6)
         stack.enter_context(servers.running(tmp_path, port=port))
-        told(site, "Over: GlinerDown")
-        told(site, "Over: GlinerGone")
+        site.told("Over: GlinerDown")
+        site.told("Over: GlinerGone")
     count = Counter(site.slack.titles)
 
     assert before == []
@@ -126,13 +93,13 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
-            told(site, "1 firing: GlinerErrorsFast", 40)
-            told(site, "1 firing: GlinerQueueLong", 60)
+            site.told("1 firing: GlinerErrorsFast", 40)
+            site.told("1 firing: GlinerQueueLong", 60)
             until(lambda: site.fires("GlinerErrorsSlow"), 60)
         flooded = time.monotonic()
         with asking(server.url, 1, TEXT, 0.1):
-            told(site, "Over: GlinerQueueLong")
-            told(site, "Over: GlinerErrorsFast", 60)
+            site.told("Over: GlinerQueueLong")
+            site.told("Over: GlinerErrorsFast", 60)
         lasted = time.monotonic() - flooded
     count = Counter(site.slack.titles)
 
@@ -154,33 +121,60 @@ def test_more_than_it_can_answer(tmp_path: Path) -> None:
 
 def test_answers_that_take_too_long(tmp_path: Path) -> None:
     """Nobody is refused, and all wait: the other aim is missed, and the loud alert silences the
-    one that burns slowly."""
-    with watched(tmp_path, max_queue_seconds=600) as (server, site):
+    one that burns slowly; until fewer ask."""
+    with watched(tmp_path, 120, max_queue_seconds=600) as (server, site):
         time.sleep(2)
         before = list(site.slack.titles)
         with asking(server.url, 12, f"{TEXT} " * 150, 0.05) as seen:
-            told(site, "1 firing: GlinerLatencyFast", 60)
+            site.told("1 firing: GlinerLatencyFast", 60)
             until(lambda: site.fires("GlinerLatencySlow"), 60)
+            flood = Counter(site.slack.titles)
+        flooded = time.monotonic()
+        with asking(server.url, 2, TEXT, 0.02):
+            site.told("Over: GlinerLatencyFast", 60)
+        lasted = time.monotonic() - flooded
+    count = Counter(site.slack.titles)
 
     assert before == []
     assert set(seen) == {200}
-    assert "1 firing: GlinerLatencySlow" not in site.slack.titles
+    assert "1 firing: GlinerLatencySlow" not in flood
+    # Critical: told again every hour, which is half a minute here.
+    assert flood["1 firing: GlinerLatencyFast"] >= 1
+    assert (
+        count["1 firing: GlinerLatencyFast"]
+        <= flood["1 firing: GlinerLatencyFast"] + 1 + lasted // 30
+    )
+    assert count["Over: GlinerLatencyFast"] == 1
     message = site.shown("1 firing: GlinerLatencyFast")
     assert "% of answers took longer than half a second; 1 % may." in message
     assert f"<{DOCS}#glinerlatencyfast|What to do>" in message
 
 
 def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
-    """It drains for longer than it should, with a long document in the model."""
-    with watched(tmp_path, drain_seconds=60) as (server, site), ThreadPoolExecutor(1) as pool:
+    """It drains for longer than it should, with a long document in the model; then it is gone, and
+    comes back."""
+    [port] = servers.free_ports(1)
+    target = f"127.0.0.1:{port}"
+    with ExitStack() as stack, ExitStack() as first:
+        server = first.enter_context(
+            servers.running(tmp_path, settings={"drain_seconds": 60}, port=port)
+        )
+        site = stack.enter_context(alerting_site.watching(tmp_path, target))
+        pool = first.enter_context(ThreadPoolExecutor(1))
         before = list(site.slack.titles)
         pool.submit(server.predict, *[f"{TEXT} " * 4000] * 8, labels=["person"])
         until(lambda: site.value("gliner_pending_requests") == 1)
         server.process.terminate()
-        told(site, "1 firing: GlinerNotReady")
+        site.told("1 firing: GlinerNotReady")
         server.process.terminate()  # the second signal ends it at once
+        first.close()
+        stack.enter_context(servers.running(tmp_path, port=port))
+        # Silent while the predictor is down, and told when it is not any more.
+        site.told("Over: GlinerNotReady")
+    count = Counter(site.slack.titles)
 
     assert before == []
+    assert (count["1 firing: GlinerNotReady"], count["Over: GlinerNotReady"]) == (1, 1)
     message = site.shown("1 firing: GlinerNotReady")
     assert "takes no predictions" in message
     assert f"<{DOCS}#glinernotready|What to do>" in message
@@ -203,7 +197,7 @@ def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
             run.close()
             run.enter_context(servers.running(tmp_path, port=port))
             until(partial(started_after, site, last))
-        told(site, "1 firing: GlinerRestarts")
+        site.told("1 firing: GlinerRestarts")
 
     assert before == []
     message = site.shown("1 firing: GlinerRestarts")
@@ -212,20 +206,29 @@ def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
 
 
 def test_a_pod_that_stays_with_another_version(tmp_path: Path) -> None:
-    """Two hours, which are twelve seconds here, is longer than a rollout takes."""
+    """Two hours, which are six seconds here, is longer than a rollout takes; until the pod is
+    one with the version of all others."""
     other = tmp_path / "other"
     shutil.copytree(embedded.path(), other)
     manifest = json.loads((other / "bundle.json").read_text("utf-8"))
     (other / "bundle.json").write_text(json.dumps({**manifest, "revision": "another"}), "utf-8")
-    with (
-        servers.running(tmp_path) as one,
-        servers.running(tmp_path, "--model", str(other)) as two,
-    ):
-        targets = [each.url.removeprefix("http://") for each in (one, two)]
-        with alerting_site.watching(tmp_path, targets[0], 600, beside=targets[1:]) as site:
-            told(site, "1 firing: GlinerVersionsDiffer")
-            message = site.shown("1 firing: GlinerVersionsDiffer")
+    [port] = servers.free_ports(1)
+    with servers.running(tmp_path) as one, ExitStack() as stack, ExitStack() as behind:
+        behind.enter_context(servers.running(tmp_path, "--model", str(other), port=port))
+        here, beside = one.url.removeprefix("http://"), [f"127.0.0.1:{port}"]
+        site = stack.enter_context(alerting_site.watching(tmp_path, here, 1200, beside=beside))
+        site.told("1 firing: GlinerVersionsDiffer")
+        before = site.slack.titles.count("Over: GlinerVersionsDiffer")
+        behind.close()
+        stack.enter_context(servers.running(tmp_path, port=port))
+        site.told("Over: GlinerVersionsDiffer")
+        until(lambda: site.value("count(gliner_model_info)") == 2)
+    count = Counter(site.slack.titles)
 
+    title = "GlinerVersionsDiffer"
+    assert before == 0
+    assert (count[f"1 firing: {title}"], count[f"Over: {title}"]) == (1, 1)
+    message = site.shown(f"1 firing: {title}")
     assert "2 versions serve at once for two hours." in message
     assert f"<{DOCS}#glinerversionsdiffer|What to do>" in message
 
@@ -252,12 +255,12 @@ def test_a_model_that_does_not_give_its_golden_answers(
         until(lambda: site.value('gliner_swaps_total{result="failed"}') == 0)
         before = list(site.slack.titles)
         registered.point(settings, registered.register(settings, spoilt))
-        told(site, "1 firing: GlinerSwapFailed")
-        told(site, "1 firing: GlinerNotSwapped")
+        site.told("1 firing: GlinerSwapFailed")
+        site.told("1 firing: GlinerNotSwapped")
         [answer] = server.predict(TEXT, labels=["person"])
         registered.point(settings, sound)
-        told(site, "Over: GlinerNotSwapped")
-        told(site, "Over: GlinerSwapFailed", 60)
+        site.told("Over: GlinerNotSwapped")
+        site.told("Over: GlinerSwapFailed", 60)
     count = Counter(site.slack.titles)
 
     assert before == []
@@ -268,3 +271,39 @@ def test_a_model_that_does_not_give_its_golden_answers(
     assert "could not take up another version of the model" in message
     assert "did not give its own golden answers" in message
     assert f"<{DOCS}#glinerswapfailed|What to do>" in message
+
+
+def test_a_registry_that_is_not_heard_any_more(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network between breaks, and what was loaded goes on serving. Half an hour, which is what
+    the rule compares with, is six seconds as well."""
+    registered.point(settings, registered.register(settings, embedded.path()))
+    source = f"models:/{settings.model_name}@champion"
+    follow = {"follow_seconds": 0.2}
+    with cutting_proxy.to(settings.tracking_uri) as network:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", network.url)
+        with (
+            servers.running(tmp_path, "--model", source, settings=follow) as server,
+            alerting_site.watching(tmp_path, server.url.removeprefix("http://"), 300) as site,
+        ):
+            asked = "time() - gliner_follow_checked_timestamp_seconds"
+            until(lambda: (site.value(asked) or 9) < 3)
+            before = list(site.slack.titles)
+            network.left = 0
+            site.told("1 firing: GlinerRegistrySilent")
+            first = site.slack.titles[0]
+            [answer] = server.predict(TEXT, labels=["person"])
+            network.up()
+            site.told("Over: GlinerRegistrySilent")
+    count = Counter(site.slack.titles)
+
+    assert before == []
+    assert first == "1 firing: GlinerNotSwapped"
+    title = "GlinerRegistrySilent"
+    assert (count[f"1 firing: {title}"], count[f"Over: {title}"]) == (1, 1)
+    assert answer["entities"]
+    message = site.shown("1 firing: GlinerRegistrySilent")
+    assert " has not heard from the registry\n" in message
+    assert re.search(r"The last word was \d+\.\d+s ago. Newer versions do not arrive.", message)
+    assert f"<{DOCS}#glinerregistrysilent|What to do>" in message
