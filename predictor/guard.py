@@ -189,7 +189,15 @@ async def _send_error(error: NerError, context: RequestContext, send: Send) -> N
 
 
 def translate(error: BaseException) -> NerError:
-    """Any exception as one of ours. What is nobody's mistake but ours is logged here."""
+    """Any exception as one of ours. What is nobody's mistake but ours is logged here.
+
+    Without its traceback: its caller's own frame is in there, and whoever holds both would keep
+    each other, with the body that was refused, until Python looks for garbage.
+    """
+    return _ours(error).with_traceback(None)
+
+
+def _ours(error: BaseException) -> NerError:
     match error:
         case NerError():
             return error
