@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from predictor import logs
-from predictor.engines import Window, attention, exported
+from predictor.engines import Window, attention, exported, fused
 from predictor.engines.exported import Facts
 from predictor.engines.reading import Reading, cut
 from predictor.engines.silent import ov
@@ -55,7 +55,7 @@ class OpenVinoEngine(Reading):
         threads: CPU threads in all.
 
     Attributes:
-        fused: layers whose attention is ours, in one step; see `attention`.
+        fused: layers whose attention is ours, in one step; see `fused`.
     """
 
     name = "openvino"
@@ -78,7 +78,7 @@ class OpenVinoEngine(Reading):
         self.fused = 0
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
-            self.fused = attention.fuse(model)
+            self.fused = fused.fuse(model)
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
         compiled = core.compile_model(

@@ -1,33 +1,24 @@
-"""Attention in one step: the same numbers as by the book, in OpenVINO's place, and only there."""
+"""Attention in C: the same numbers as by the book, in every way that the processor has."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
-import checkpoints
+import attention_built
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scores import WINDOWS, worst
 
-from predictor import bundle, embedded, logs
-from predictor.engines import attention, openvino
+from predictor.engines import attention
 from predictor.engines.attention import AMX, AVX512, Tables
-from predictor.engines.openvino import OpenVinoEngine
 from predictor.engines.reading import Distances
-from predictor.engines.silent import ov
-from predictor.engines.torch import TorchEngine
 
+ROOT = Path(__file__).parents[2]
 Floats = NDArray[np.float32]
-built = pytest.mark.skipif(
-    not attention.built(), reason="there was no C compiler where .venv was made"
-)
 DISTANCES = Distances(span=16, buckets=16, furthest=64)
 """32 rows: the distances from 8 on share them."""
-WIDE = {"hidden_size": 64}
-"""Two heads of 32."""
 LENGTHS = ([1], [15, 16, 17], [31, 32, 33, 1, 64], [7, 300, 2])
 
 
@@ -67,7 +58,7 @@ def drawn(*shape: int, seed: int = 5) -> Floats:
     return floats(attention.bf16(np.random.default_rng(seed).standard_normal(shape, np.float32)))
 
 
-@built
+@attention_built.required
 def test_it_uses_what_the_processor_has() -> None:
     """By what the kernel says of it."""
     flags = set(Path("/proc/cpuinfo").read_text("utf-8").split())
@@ -76,7 +67,7 @@ def test_it_uses_what_the_processor_has() -> None:
     assert attention.level() == there
 
 
-@built
+@attention_built.required
 @pytest.mark.parametrize("relative", [True, False])
 @pytest.mark.parametrize(("heads", "width"), [(1, 32), (3, 64)])
 @pytest.mark.parametrize("sizes", LENGTHS, ids=str)
@@ -109,7 +100,7 @@ def test_numbers_are_those_of_the_formula(
         assert not out[-3:].any(), attention.LEVELS[using]
 
 
-@built
+@attention_built.required
 def test_scores_far_apart() -> None:
     """Softmax of scores that are hundreds apart is all of one and nothing of the rest."""
     mixed = drawn(20, 96)
@@ -124,86 +115,31 @@ def test_scores_far_apart() -> None:
         assert np.abs(floats(out) - wanted).max() < 0.02
 
 
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DeBERTa with heads as wide as ours computes them."""
-    return checkpoints.write(tmp_path_factory.mktemp("wide"), "deberta", WIDE)
+@attention_built.required
+def test_nothing_outside_of_its_arrays_is_touched(tmp_path: Path) -> None:
+    """Nothing undefined is done either: compiled again, under sanitizers and without a warning."""
+    source = Path(attention.__file__).with_suffix(".c")
+    watched = tmp_path / "watched.so"
+    strict = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsanitize=address,undefined")
+    built = subprocess.run(
+        ["cc", "-O1", "-g", *strict, "-shared", "-fPIC", "-o", str(watched), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    sanitizer = subprocess.check_output(["cc", "-print-file-name=libasan.so"], text=True).strip()
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "attention_in_bounds.py"), str(watched)],
+        env={
+            "LD_PRELOAD": sanitizer,
+            # Python itself leaks, and its threads are no matter here.
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-
-def load(folder: Path, precision: str = "bf16") -> OpenVinoEngine:
-    return OpenVinoEngine.load(bundle.locate(str(folder)), precision, 2)
-
-
-@built
-@pytest.mark.parametrize("name", ["embedded", "deberta"])
-def test_a_model_scores_as_with_openvinos_own(
-    name: str, wide: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In all layers, the last of which keeps a part; in one batch, alone, and in two lanes."""
-    folder = embedded.path() if name == "embedded" else wide
-    reference = TorchEngine.load(folder, "cpu", "fp32")
-    assert reference.rewritten is not None
-    expected = reference.score(WINDOWS)
-    ours = load(folder)
-    monkeypatch.setattr(attention, "level", lambda: 0)
-    theirs = load(folder)
-
-    assert ours.fused == (len(reference.rewritten.blocks) if attention.library() else 0)
-    assert theirs.fused == 0
-    most = max(0.02, 2 * worst(theirs.score(WINDOWS), expected))
-    assert worst(ours.score(WINDOWS), expected) < most
-    with ThreadPoolExecutor(2) as pool:
-        for index, alone in enumerate(pool.map(lambda one: ours.score([one]), WINDOWS * 4)):
-            one = index % len(WINDOWS)
-            assert worst(alone, expected[one : one + 1], [WINDOWS[one]]) < most
-
-
-@built
-def test_a_model_starts_from_its_export(wide: Path, tmp_path: Path) -> None:
-    """What is stored has OpenVINO's attention, and serves where ours was not built; read again it
-    is the same model."""
-    found = bundle.locate(str(wide))
-    assert openvino.export(found, tmp_path, "bf16")
-    stored = ov.Core().read_model(tmp_path / openvino.MODEL)
-    kinds = [one.get_type_name() for one in stored.get_ordered_ops()]
-
-    assert kinds.count("ScaledDotProductAttention") == 2
-    assert "Attention" not in kinds
-    assert attention.fuse(stored) == (2 if attention.library() else 0)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "precision"),
-    [
-        (WIDE, "fp32"),  # it computes in bf16
-        ({}, "bf16"),  # heads of 16
-        ({**WIDE, "pos_att_type": ["c2p"]}, "bf16"),  # one table of two
-    ],
-    ids=["fp32", "narrow", "one-table"],
-)
-def test_what_it_cannot_do_stays_with_openvino(
-    encoder: dict[str, Any], precision: str, tmp_path: Path
-) -> None:
-    """And is served all the same."""
-    engine = load(checkpoints.write(tmp_path, "deberta", encoder), precision)
-
-    assert engine.fused == 0
-    assert len(engine.score(WINDOWS)) == len(WINDOWS)
-
-
-def test_where_it_was_not_built(
-    wide: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The model serves, and the log says why it is slower."""
-    for one in (attention.library, attention.level):
-        one.cache_clear()
-    monkeypatch.setattr(attention, "built", list)
-    monkeypatch.setattr("predictor.engines.openvino._capabilities", lambda core: ("BF16",))
-    with caplog.at_level("INFO", logs.OURS):
-        engine = load(wide)
-    for one in (attention.library, attention.level):
-        one.cache_clear()
-
-    assert engine.fused == 0
-    assert "no C compiler" in caplog.text
-    assert len(engine.score(WINDOWS)) == len(WINDOWS)
+    assert ran.stdout == "done\n", ran.stderr
