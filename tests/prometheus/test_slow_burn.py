@@ -27,7 +27,7 @@ pytestmark = [
 
 DOCS = "https://gliner-kserve.example/docs/alerts.md"
 SHORT = "Ada Lovelace was born in London."
-LONG = f"{SHORT} " * 1500
+LONG = f"{SHORT} " * 1000
 """Takes longer than half a second."""
 BOTH = ("GlinerErrorsSlow", "GlinerLatencySlow")
 
