@@ -10,7 +10,7 @@ from predictor.errors import StartupError
 CPU_ONLY = ("openvino", "onnx")
 """Engines that give way to torch on any other device."""
 
-_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def choose_device(asked: str, engine: str = "torch") -> str:
@@ -74,9 +74,16 @@ def choose_threads(asked: int) -> int:
     if asked:
         return asked
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limit = float("inf")
-    if _CPU_MAX.is_file():
-        quota, _, period = _CPU_MAX.read_text().partition(" ")
-        if quota != "max":
-            limit = int(quota) / int(period)
-    return max(1, int(min(allowed or 1, limit)))
+    return max(1, int(min(allowed or 1, _cpu_limit())))
+
+
+def _cpu_limit() -> float:
+    """Cores that a container's cgroup gives it: of version 2, or of version 1."""
+    newer, older = _CGROUP / "cpu.max", _CGROUP / "cpu"
+    if newer.is_file():
+        quota, _, period = newer.read_text().partition(" ")
+    elif (older / "cpu.cfs_quota_us").is_file():
+        quota, period = ((older / f"cpu.cfs_{one}_us").read_text() for one in ("quota", "period"))
+    else:
+        return float("inf")
+    return float("inf") if quota.strip() in ("max", "-1") else int(quota) / int(period)

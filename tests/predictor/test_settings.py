@@ -84,14 +84,28 @@ def test_bad_presets(tmp_path: Path, text: str, message: str) -> None:
         presets.load(tmp_path / "presets.yaml")
 
 
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({}, 64),
+    ],
+    ids=["v2", "v2-unlimited", "v1", "v1-unlimited", "none"],
+)
 def test_threads_follow_the_containers_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pod with one core and a half starts one thread, whatever the node has."""
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    monkeypatch.setattr(hardware, "_CPU_MAX", tmp_path / "cpu.max")
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(hardware, "_CGROUP", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
 
-    assert hardware.choose_threads(0) == 1
+    assert hardware.choose_threads(0) == wanted
     assert hardware.choose_threads(3) == 3
 
 
