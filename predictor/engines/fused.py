@@ -2,7 +2,7 @@
 
 OpenVINO computes DeBERTa's attention in some fifteen steps a layer, each through memory and padded
 to the longest text of the pass: two fifths of the time where products are fast. `attention` does
-the same in a fifth of that. A model is stored without it, so that it serves everywhere.
+the same in a third of that. A model is stored without it, so that it serves everywhere.
 """
 
 from __future__ import annotations
