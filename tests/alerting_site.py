@@ -19,6 +19,7 @@ from typing import Any
 import alertmanagers
 import httpx
 import programs
+import pytest
 import slack_server
 import yaml
 from alertmanagers import FOLDER, shorter
@@ -26,6 +27,15 @@ from followed import until
 
 from pipeline.local.process import Process, answers, free_port, running
 
+MARKS = [
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (programs.ALERTMANAGER and programs.PROMETHEUS), reason=programs.NO_ALERTMANAGER
+    ),
+]
+"""Of every test that watches something so."""
+DOCS = "https://gliner-kserve.example/docs/alerts.md"
 FACTOR = 60
 COMPARED = {"GlinerRegistrySilent"}
 """Alerts that compare with a duration, in seconds at the end of the expression, which is shorter as

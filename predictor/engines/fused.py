@@ -80,15 +80,17 @@ class _Layer:
     def of(cls, core: ov.Node, back: ov.Output) -> _Layer | None:
         """Around OpenVINO's attention over rows; None where it is not as `rewritten` writes it."""
         view = _first(core.input_value(0), "Reshape")
+        if view is None:
+            return None
+        places = view.input_value(0).get_node()
+        if places.get_type_name() != "Gather":
+            return None
         end = core.output(0)
         while end.get_node().get_type_name() != "Gather":
             readers = list(end.get_target_inputs())
             if len(readers) != 1 or readers[0].get_index() != 0:
                 return None
             end = readers[0].get_node().output(0)
-        places = None if view is None else view.input_value(0).get_node()
-        if view is None or places is None or places.get_type_name() != "Gather":
-            return None
         heads, width = (one.get_length() for one in list(view.get_output_partial_shape(0))[-2:])
         if width % attention.STEP:
             return None

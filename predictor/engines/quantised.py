@@ -14,9 +14,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import openvino as ov
 from numpy.typing import NDArray
 
+from predictor.engines.silent import ov
 from predictor.errors import BundleError
 
 _ENCODER = "block"

@@ -19,8 +19,8 @@ import cluster_exporter
 import gateway
 import kubeflow_api
 import pods
-import programs
 import pytest
+from alerting_site import DOCS
 from certificates import Certificate
 from cluster_exporter import Cluster
 from cluster_stories import CANARY, CHAMPION, Place, Story, canary, certificates, limited, schedule
@@ -30,18 +30,11 @@ from servers import RunningServer
 
 from pipeline.settings import Settings
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (programs.ALERTMANAGER and programs.PROMETHEUS), reason=programs.NO_ALERTMANAGER
-    ),
-]
+pytestmark = alerting_site.MARKS
 
 FACTOR = 180
 HOUR = 3600 / FACTOR
 """In which a critical alert is told again."""
-DOCS = "https://gliner-kserve.example/docs/alerts.md"
 BOARDS = "https://gliner-kserve.example/grafana/d/"
 STORIES = (limited, canary, certificates, schedule)
 

@@ -1,7 +1,8 @@
 """From a real fault to a message: a predictor, Prometheus, Alertmanager and a local Slack.
 
 The rules and the routes are ours, in a copy whose times are sixty times shorter, so that two
-minutes are two seconds (`tests/alerting_site.py`). What they compare with is not changed.
+minutes are two seconds (`tests/alerting_site.py`). What they compare with is changed
+for one alert alone, which that module names.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from pathlib import Path
 
 import alerting_site
 import cutting_proxy
-import programs
 import pytest
 import registered
 import servers
-from alerting_site import Site
+from alerting_site import DOCS, Site
 from callers import asking
 from followed import until
 from servers import RunningServer
@@ -31,15 +31,8 @@ from servers import RunningServer
 from pipeline.settings import Settings
 from predictor import embedded
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (programs.ALERTMANAGER and programs.PROMETHEUS), reason=programs.NO_ALERTMANAGER
-    ),
-]
+pytestmark = alerting_site.MARKS
 
-DOCS = "https://gliner-kserve.example/docs/alerts.md"
 BOARD = "<https://gliner-kserve.example/grafana/d/gliner-service|Dashboard>"
 TEXT = "Ada Lovelace was born in London."
 

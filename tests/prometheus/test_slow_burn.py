@@ -12,20 +12,12 @@ from pathlib import Path
 
 import alerting_site
 import httpx
-import programs
-import pytest
 import servers
+from alerting_site import DOCS
 from followed import until
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (programs.ALERTMANAGER and programs.PROMETHEUS), reason=programs.NO_ALERTMANAGER
-    ),
-]
+pytestmark = alerting_site.MARKS
 
-DOCS = "https://gliner-kserve.example/docs/alerts.md"
 SHORT = "Ada Lovelace was born in London."
 LONG = f"{SHORT} " * 1000
 """Takes longer than half a second."""
