@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from pipeline.progress import say
 
 Row = dict[str, Any]
 _SENTENCES, _EACH = 2000, 64
+_LONE = 8
+"""Times that each text is asked for by a lone caller, at most."""
 _SLOW_TEXTS = 1
 """Texts that one caller asks about at least, however long they take."""
 
@@ -53,16 +55,20 @@ def side_by_side(
     plan: Plan,
     logs: Path,
     labelled: Sequence[Text] = (),
+    before: Callable[[int], None] | None = None,
 ) -> Side:
     """Every system in turn, again and again, under the same callers.
 
     Args:
         labelled: texts that each system is asked about once, for the accuracy of its answers.
+        before: called with each round's number as it begins.
     """
     asked = texts.sentences(_SENTENCES, seed=3)
     found = Side()
     working = list(systems)
     for turn in range(1, (plan.accurate_rounds if model.accurate else plan.rounds) + 1):
+        if before:
+            before(turn)
         more = plan.more_callers if turn == 1 and not model.accurate else ()
         for system in list(working):
             try:
@@ -194,8 +200,8 @@ def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
     ):
         if other.stdin is None or other.stdout is None:  # both were asked for
             raise RuntimeError
-        until = time.perf_counter() + 4 * plan.each_seconds
-        for turn, one in enumerate([*asked[:8], *asked, *asked]):
+        until = time.perf_counter() + plan.lone_seconds
+        for turn, one in enumerate([*asked[:8], *(asked * _LONE)]):
             if time.perf_counter() > until:
                 break
             started = time.perf_counter()

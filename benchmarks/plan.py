@@ -11,7 +11,8 @@ class Plan:
 
     Attributes:
         rounds: how often each system has its turn at `callers` callers.
-        accurate_rounds: the same for the embedded model.
+        accurate_rounds: the same for models whose answers mean something.
+        accurate_peers: whether all peers serve these, or Flask alone.
         seconds: how long a closed load is measured at least.
         answers: how many answers of each caller it is measured at least, so that a system which
             answers in batches is not judged by where one of them falls.
@@ -24,11 +25,13 @@ class Plan:
         words: lengths of texts.
         labels: numbers of labels.
         each_seconds: how long one caller asks about each of these.
+        lone_seconds: how long a lone caller and the bare engine take turns.
         texts: most labelled texts.
     """
 
     rounds: int = 3
     accurate_rounds: int = 1
+    accurate_peers: bool = True
     seconds: float = 8.0
     answers: int = 4
     warm_up: float = 3.0
@@ -40,20 +43,23 @@ class Plan:
     words: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
     labels: tuple[int, ...] = (1, 5, 10, 25, 50, 100)
     each_seconds: float = 3.0
+    lone_seconds: float = 40.0
     texts: int = 500
 
 
 FULL = Plan()
 QUICK = Plan(
     rounds=1,
-    seconds=5.0,
-    answers=2,
-    warm_up=2.0,
+    accurate_peers=False,
+    seconds=3.0,
+    answers=1,
+    warm_up=1.0,
     more_callers=(),
     shares=(0.7, 1.5),
     open_seconds=8.0,
-    over_seconds=50.0,
+    over_seconds=40.0,
     words=(),
     labels=(),
+    lone_seconds=10.0,
     texts=60,
 )

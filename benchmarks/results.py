@@ -22,7 +22,7 @@ class Results:
         machine: what it ran on.
         plan: how much was measured.
         medium: facts of the medium model.
-        limits: what the machine could do, a row a precision.
+        limits: what the machine could do, a row for each precision and round.
         closed: see `experiments.side_by_side`.
         failed: systems that could not be measured.
         open: see `experiments.open_loop`.
@@ -91,25 +91,12 @@ class Results:
 
     def ratio(self, system: str, peer: str, model: str = "medium") -> float:
         """How many times a peer's speed a system has: the median over rounds, side by side."""
-        theirs = {row["round"]: row["texts_per_second"] for row in self.rounds(model, peer)}
-        found = [
-            row["texts_per_second"] / theirs[row["round"]]
-            for row in self.rounds(model, system)
-            if theirs.get(row["round"])
-        ]
-        return float(statistics.median(found)) if found else float("nan")
+        return _beside(self.rounds(model, system), self.rounds(model, peer))
 
     def fraction_of_limit(self, system: System) -> float:
-        """Of what the machine could do in the system's precision."""
-        limit = next(
-            (
-                row["texts_per_second"]
-                for row in self.limits
-                if row["precision"] == system.precision
-            ),
-            float("nan"),
-        )
-        return self.median("medium", system.name) / float(limit)
+        """Of what the machine could do in the system's precision: the median over rounds, too."""
+        limits = [row for row in self.limits if row["precision"] == system.precision]
+        return _beside(self.rounds("medium", system.name), limits)
 
     def summary(self) -> dict[str, float | str]:
         """The figures that everything comes down to."""
@@ -126,6 +113,15 @@ class Results:
     def json(self) -> dict[str, Any]:
         """As the file has it."""
         return {**self.summary(), "targets": [asdict(one) for one in targets(self)], **asdict(self)}
+
+
+def _beside(rows: Sequence[Row], others: Sequence[Row]) -> float:
+    """Speed as a multiple of another's in the same round: the median; NaN without any."""
+    theirs = {row["round"]: row["texts_per_second"] for row in others}
+    found = [
+        row["texts_per_second"] / theirs[row["round"]] for row in rows if theirs.get(row["round"])
+    ]
+    return float(statistics.median(found)) if found else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from predictor import logs
-from predictor.engines import Window, attention, exported, fused
+from predictor.engines import Window, attention, exported, fused, quantised
 from predictor.engines.exported import Facts
 from predictor.engines.reading import Reading, cut
 from predictor.engines.silent import ov
@@ -76,6 +76,8 @@ class OpenVinoEngine(Reading):
         super().__init__(facts.reader(tokenizer))
         self.lanes = exported.lanes(threads)
         self.fused = 0
+        if precision == "int8":
+            quantised.split(model)
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
             self.fused = fused.fuse(model)
@@ -142,11 +144,9 @@ def export(found: Bundle, out: Path, precision: str, windows: Sequence[Window] =
     """
     model, facts, tokenizer = _converted(found)
     if precision == "int8":
-        from predictor.engines.quantised import quantised
-
         reader = facts.reader(tokenizer)
         pairs = (windows[at : at + 2] for at in range(0, len(windows), 2))
-        model = quantised(model, [reader.batch(pair, _STEP).inputs() for pair in pairs])
+        model = quantised.quantised(model, [reader.batch(pair, _STEP).inputs() for pair in pairs])
         facts = replace(facts, int8=True)
     if not exported.whole(found, tokenizer):
         return False

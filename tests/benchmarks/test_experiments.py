@@ -30,10 +30,12 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = next(one for one in systems.SYSTEMS if one.name == "ours-fp32")
     missing = next(one for one in systems.SYSTEMS if one.name == "fast-gliner-fp32")
 
-    side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked)
+    turns: list[int] = []
+    side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked, turns.append)
     [opened] = experiments.open_loop(ours, model, 20.0, PLAN, tmp_path)
     [row], [failed], [read] = side.closed, side.failed, side.accuracy
 
+    assert turns == [1]
     assert (row["system"], row["callers"], set(row["statuses"])) == ("ours-fp32", 4, {"200"})
     assert row["texts_per_second"] > 1
     assert 0.5 < row["ready_seconds"] < 60
