@@ -29,7 +29,8 @@ def main() -> None:
     """Measure, print, and write what the README shows."""
     given = _arguments()
     plan = QUICK if given.quick else FULL
-    chosen = [one for one in SYSTEMS if not given.only or one.name in given.only]
+    wanted = given.only or [one.name for one in SYSTEMS if one.name not in plan.skipped]
+    chosen = [one for one in SYSTEMS if one.name in wanted]
     logs = CACHE / "logs"
     shape, *accurate = models.make(CACHE, given.data, given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
