@@ -24,6 +24,7 @@ operations = ov.opset15
 _ENCODER = "block"
 """In the names of all that is in the rewritten encoder's layers."""
 _ACTIVATIONS = {"Gelu", "Relu", "Swish", "Tanh"}
+"""What OpenVINO computes along with a product, and all that comes behind."""
 _FLOATING = ["Gather", "LSTMSequence", "Add", "Multiply", "ScaledDotProductAttention"]
 
 
