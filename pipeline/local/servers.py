@@ -122,12 +122,16 @@ def mariadb(folder: Path, *, port: int | None = None) -> Iterator[Database]:
             check=True,
             capture_output=True,
         )
+    # A MariaDB that starts deletes the temporary tables it finds, even those of a running one.
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
     # Unix sockets have short names: a deep folder would be refused.
     address = Path(os.environ.get("TMPDIR", "/tmp")) / f"gliner-mariadb-{port}.sock"  # noqa: S108
     command = [
         programs["mariadbd"],
         "--no-defaults",
         f"--datadir={data}",
+        f"--tmpdir={temporary}",
         f"--port={port}",
         "--bind-address=127.0.0.1",
         f"--socket={address}",
