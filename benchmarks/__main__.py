@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from benchmarks import experiments, machine, medium, models, plots, report, sizi
 from benchmarks.models import Model
 from benchmarks.plan import FULL, QUICK
 from benchmarks.results import Results
-from benchmarks.systems import FLASK, SYSTEMS
+from benchmarks.systems import FLASK, SYSTEMS, System
 from pipeline.progress import say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,8 +30,6 @@ def main() -> None:
     """Measure, print, and write what the README shows."""
     given = _arguments()
     plan = QUICK if given.quick else FULL
-    wanted = given.only or [one.name for one in SYSTEMS if one.name not in plan.skipped]
-    chosen = [one for one in SYSTEMS if one.name in wanted]
     logs = CACHE / "logs"
     shape, *accurate = models.make(CACHE, given.data, given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
@@ -46,8 +45,8 @@ def main() -> None:
     for model in (shape, *accurate):
         asked = texts if model.accurate else []
         before = limits if model is shape else None
-        all_of_them = plan.accurate_peers or not model.accurate
-        systems = [one for one in chosen if all_of_them or one.ours or one.name == FLASK]
+        peers = plan.accurate_peers if model.accurate else plan.peers
+        systems = chosen(given.only, peers)
         side = experiments.side_by_side(systems, model, plan, logs, asked, before)
         found.closed += side.closed
         found.failed += side.failed
@@ -70,6 +69,13 @@ def main() -> None:
     if shown:
         report.replace(ROOT / "README.md", report.markdown(found))
         report.replace(ROOT / "docs" / "scale.md", sizing.markdown(found.json()))
+
+
+def chosen(only: Sequence[str] | None, peers: Sequence[str] | None) -> list[System]:
+    """What takes its turn: what was asked for, or else ours beside these peers, or all of them."""
+    if only:
+        return [one for one in SYSTEMS if one.name in only]
+    return [one for one in SYSTEMS if one.ours or peers is None or one.name in peers]
 
 
 def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, object]:

@@ -10,10 +10,10 @@ class Plan:
     """What a run does.
 
     Attributes:
-        skipped: systems that are left out, by name, unless they are asked for.
         rounds: how often each system has its turn at `callers` callers.
         accurate_rounds: the same for models whose answers mean something.
-        accurate_peers: whether all peers serve these, or Flask alone.
+        peers: which systems stand beside ours on the medium shape, by name; None: all.
+        accurate_peers: the same for models whose answers mean something.
         seconds: how long a closed load is measured at least.
         answers: how many answers of each caller it is measured at least, so that a system which
             answers in batches is not judged by where one of them falls.
@@ -30,10 +30,10 @@ class Plan:
         texts: most labelled texts.
     """
 
-    skipped: tuple[str, ...] = ()
     rounds: int = 3
     accurate_rounds: int = 1
-    accurate_peers: bool = True
+    peers: tuple[str, ...] | None = None
+    accurate_peers: tuple[str, ...] | None = None
     seconds: float = 8.0
     answers: int = 4
     warm_up: float = 3.0
@@ -51,9 +51,9 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(
-    skipped=("fast-gliner-fp32", "onnx-fp32"),  # each is there in int8, which is faster
     rounds=1,
-    accurate_peers=False,
+    peers=("flask", "ray", "fast-gliner-int8", "onnx-int8"),  # each where it is fastest
+    accurate_peers=("flask",),
     seconds=3.0,
     answers=1,
     warm_up=1.0,

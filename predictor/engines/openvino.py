@@ -77,7 +77,7 @@ class OpenVinoEngine(Reading):
         self.lanes = exported.lanes(threads)
         self.fused = 0
         if precision == "int8":
-            quantised.split(model)
+            quantised.keep_apart(model)
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
             self.fused = fused.fuse(model)

@@ -64,7 +64,7 @@ def quantised(model: ov.Model, batches: Sequence[tuple[NDArray[Any], ...]]) -> o
         )
 
 
-def split(model: ov.Model) -> int:
+def keep_apart(model: ov.Model) -> int:
     """Keep SmoothQuant's scales a step of their own, before the rounding to int8.
 
     OpenVINO would make one operation of the two. It is slow at that one: a tenth to a sixth of a

@@ -82,9 +82,9 @@ def test_no_rounding_is_a_pass_over_memory_of_its_own(packed: Path) -> None:
     model = ov.Core().read_model(packed / openvino.MODEL)
     alone = roundings(model)
 
-    split = quantised.split(model)
+    places = quantised.keep_apart(model)
 
-    assert split == alone > 5
+    assert places == alone > 5
     assert roundings(model) == 0
 
 
