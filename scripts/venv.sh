@@ -36,7 +36,7 @@ usable() {
 # What .venv must have been made from: the pins, the project's metadata, what is compiled, and where
 # the project lies.
 wanted() {
-    "$python" - "$1" pyproject.toml predictor/engines/attention.c <<'PY'
+    "$python" - "$1" pyproject.toml predictor/engines/*.[ch] <<'PY'
 import hashlib, pathlib, sys
 digest = hashlib.sha256(str(pathlib.Path.cwd()).encode())
 for name in sys.argv[1:]:

@@ -1,20 +1,28 @@
-"""`python attention_in_bounds.py LIBRARY`: attention of texts of many lengths, for a sanitizer to
-watch. Memory is NumPy's, so whatever lies outside of an array is not ours."""
+"""`python attention_in_bounds.py LIBRARY`: attention and whole layers of texts of many lengths, for
+a sanitizer to watch. Memory is NumPy's, so whatever lies outside of an array is not ours."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from predictor.engines import attention
+from predictor.engines.encoder import Layer, Layers, Linear, Norm
 
 ROWS = 32
 
 
 def main() -> None:
     """Every way that the processor has, with and without tables."""
-    library = ctypes.CDLL(sys.argv[1])
+    attention.built = lambda: [Path(sys.argv[1])]
+    library = attention.library()
+    if library is None:  # for this processor nothing is built
+        sys.stdout.write("done\n")
+        return
     source = np.random.default_rng(3)
     for heads, width in ((1, 32), (2, 64)):
         for sizes in ([1], [16], [17, 1, 31], [32, 33], [200, 5]):
@@ -32,7 +40,39 @@ def main() -> None:
                     )
                     if failed or not out.any():
                         raise SystemExit(f"{sizes} at level {level}: nothing came of it")
+    for sizes in ([1], [16], [17, 1, 31], [32, 33], [200, 5]):
+        layers(sizes, source)
     sys.stdout.write("done\n")
+
+
+def layers(sizes: list[int], source: np.random.Generator) -> None:
+    """Two of them, of which the last keeps more rows than there are."""
+    width, heads, wide = 64, 2, 128
+
+    def linear(columns: int, rows: int) -> Linear:
+        weights = source.integers(-127, 128, (columns, rows), dtype=np.int8)
+        worth = np.full(columns, 1e-3, np.float32)
+        return Linear.make(weights, worth, worth, np.ones(rows, np.float32), -3, 3)
+
+    norm = Norm(np.ones(width, np.float32), None, 1e-6)
+    one = Layer(
+        mixed=linear(3 * width, width),
+        out=linear(width, width),
+        seen=norm,
+        wide=linear(wide, width),
+        narrow=linear(width, wide),
+        last=norm,
+        tables=None,
+    )
+    total = sum(sizes)
+    states = source.integers(0, 0x3F00, (total, width), dtype=np.uint16)
+    kept = source.integers(0, total, total + 40, dtype=np.int32)
+    for using in range(1, attention.level() + 1):
+        out = np.zeros((len(kept), width), np.uint16)
+        rows = np.zeros(1, np.int32)
+        Layers([one, one], heads).encode(states, out, np.array(sizes, np.int32), rows, kept, using)
+        if not out.any():
+            raise SystemExit(f"layers of {sizes} at level {using}: nothing came of them")
 
 
 def address(values: NDArray[np.generic]) -> ctypes.c_void_p:

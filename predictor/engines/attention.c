@@ -11,27 +11,16 @@
  *
  * attention.py says what goes in and out.
  */
-#include <stdint.h>
-
-#define EXPORT __attribute__((visibility("default")))
-enum { NEITHER, AVX512, AMX };
+#include "kernels.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 
 #include <cpuid.h>
-#include <immintrin.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SIDE 16 /* rows of a tile; floats in a register */
-#define STEP 32 /* bf16 in a row of a tile */
-#define VECTORS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
-#define TILES __attribute__((target("amx-tile,amx-bf16,avx512f")))
+#define STEP 32    /* bf16 in a row of a tile */
 #define FAR -1e30f /* a score that weighs nothing */
-
-typedef uint16_t bf16;
 
 /* out, of SIDE x SIDE floats = left, of SIDE x steps * STEP, by right, whose rows are in pairs:
  * dword (r, c) holds rows 2 r and 2 r + 1 of column c. Pitches are in elements. */
@@ -67,22 +56,12 @@ VECTORS static void by_vectors(float *out, int out_pitch, const bf16 *left, int 
         _mm512_storeu_ps(out + row * out_pitch, sums[row]);
 }
 
-/* Three tiles, each of SIDE rows of 64 bytes. Static: GCC 12 does not see that it is read. */
-static const struct {
-    uint8_t palette, start, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} configuration = {.palette = 1, .bytes = {64, 64, 64}, .rows = {SIDE, SIDE, SIDE}};
-
-TILES static void configure(void) { _tile_loadconfig(&configuration); }
-
-TILES static void release(void) { _tile_release(); }
-
 /* Asked of the processor itself: what compilers bring for this is not the same in all of them. */
 EXPORT int attention_level(void) {
-    enum { BF16 = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, SAVED = 0xe6 };
+    enum { BF16 = 1 << 5, VNNI = 1 << 11, SAVED = 0xe6 };
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
     enum { F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };
-    const unsigned vl = 1u << 31, vectors = F | DQ | BW | vl, tiles = AMX_BF16 | AMX_TILE;
+    const unsigned vl = 1u << 31, vectors = F | DQ | BW | vl, tiles = AMX_BF16 | AMX_TILE | AMX_INT8;
     unsigned eax, ebx, ecx, edx, more, saved, high;
     if (!__get_cpuid_count(1, 0, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
         return NEITHER;
@@ -90,7 +69,7 @@ EXPORT int attention_level(void) {
     __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     if (!__get_cpuid_count(7, 1, &more, &ebx, &ecx, &edx) ||
         !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (saved & SAVED) != SAVED ||
-        (ebx & vectors) != vectors || !(more & BF16))
+        (ebx & vectors) != vectors || !(more & BF16) || !(ecx & VNNI))
         return NEITHER;
     /* Those of AMX it keeps for processes that have asked. */
     enum { REQUEST = 0x1023, TILE_DATA = 18 };
@@ -274,12 +253,6 @@ VECTORS static void attend(const head *at, bf16 *out, int model, int size, int r
                                     (__m256i)_mm512_cvtneps_pbh(shared));
             }
     }
-}
-
-static void *taken(char **from, size_t size) {
-    char *here = *from;
-    *from += (size + 63) / 64 * 64;
-    return here;
 }
 
 EXPORT int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int texts,

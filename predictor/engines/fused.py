@@ -38,17 +38,11 @@ def fuse(model: ov.Model) -> int:
     """
     if not attention.level():
         return 0
-    names = [one.name for one in fields(Batch)]
-    bias, rows, back = (model.inputs[names.index(one)] for one in ("bias", "rows", "back"))
-    there = operations.convert(operations.greater(bias, operations.constant(_LEAST)), "i32")
-    sizes = operations.reduce_sum(there, operations.constant(np.array([1, 2, 3])))
+    sizes, rows = lengths(model)
     done = 0
-    for node in model.get_ordered_ops():
-        layer = _Layer.of(node, back) if node.get_type_name() == _CORE else None
-        if layer is None:
-            continue
+    for layer in list(attended(model)):
         mixed = operations.convert(layer.mixed, "bf16")
-        inputs = [mixed.output(0), sizes.output(0), rows]
+        inputs = [mixed.output(0), sizes, rows]
         own = attention.Attention(inputs, layer.heads, layer.width, layer.tables)
         seen = operations.convert(own, "f32")
         if layer.kept is not None:
@@ -59,8 +53,30 @@ def fuse(model: ov.Model) -> int:
     return done
 
 
+def lengths(model: ov.Model) -> tuple[ov.Output, ov.Output]:
+    """How many positions each text has, int32, and the rows of relative positions."""
+    bias, rows = _inputs(model, "bias", "rows")
+    there = operations.convert(operations.greater(bias, operations.constant(_LEAST)), "i32")
+    sizes = operations.reduce_sum(there, operations.constant(np.array([1, 2, 3])))
+    return sizes.output(0), rows
+
+
+def attended(model: ov.Model) -> Iterator[Attended]:
+    """Each attention that is as `rewritten` writes it, of heads as wide as ours."""
+    [back] = _inputs(model, "back")
+    for node in model.get_ordered_ops():
+        layer = Attended.of(node, back) if node.get_type_name() == _CORE else None
+        if layer is not None:
+            yield layer
+
+
+def _inputs(model: ov.Model, *wanted: str) -> list[ov.Output]:
+    names = [one.name for one in fields(Batch)]
+    return [model.inputs[names.index(one)] for one in wanted]
+
+
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Attended:
     """Where in a model one layer's attention begins and ends.
 
     Attributes:
@@ -77,7 +93,7 @@ class _Layer:
     tables: attention.Tables | None
 
     @classmethod
-    def of(cls, core: ov.Node, back: ov.Output) -> _Layer | None:
+    def of(cls, core: ov.Node, back: ov.Output) -> Attended | None:
         """Around OpenVINO's attention over rows; None where it is not as `rewritten` writes it."""
         view = _first(core.input_value(0), "Reshape")
         if view is None:
@@ -94,11 +110,11 @@ class _Layer:
         heads, width = (one.get_length() for one in list(view.get_output_partial_shape(0))[-2:])
         if width % attention.STEP:
             return None
-        asked = _unconverted(end.get_node().input_value(1))
+        asked = unconverted(end.get_node().input_value(1))
         kept = None
         if asked.get_node().get_type_name() == "Gather":
             kept, asked = asked.get_node().input_value(1), asked.get_node().input_value(0)
-        if _unconverted(asked) != back:
+        if unconverted(asked) != back:
             return None
         key, query = (_table(core, side, heads) for side in (0, 1))
         if (key is None) != (query is None):
@@ -148,7 +164,14 @@ def _first(value: ov.Output, kind: str) -> ov.Node | None:
     return node
 
 
-def _unconverted(value: ov.Output) -> ov.Output:
+def constant(value: ov.Output) -> NDArray[np.float32] | None:
+    """The numbers of a constant, whatever it is stored in; None where it is none."""
+    node = unconverted(value).get_node()
+    return node.data.astype(np.float32) if node.get_type_name() == "Constant" else None
+
+
+def unconverted(value: ov.Output) -> ov.Output:
+    """A value as it was before it was converted to another type."""
     while value.get_node().get_type_name() == "Convert":
         value = value.get_node().input_value(0)
     return value

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from predictor import logs
-from predictor.engines import Window, attention, exported, fused, quantised
+from predictor.engines import Window, attention, blocks, exported, fused, quantised
 from predictor.engines.exported import Facts
 from predictor.engines.reading import Reading, cut
 from predictor.engines.silent import ov
@@ -55,7 +55,8 @@ class OpenVinoEngine(Reading):
         threads: CPU threads in all.
 
     Attributes:
-        fused: layers whose attention is ours, in one step; see `fused`.
+        fused: layers whose attention is ours, in one step (see `fused`), or that are ours whole
+            (see `blocks`).
     """
 
     name = "openvino"
@@ -76,13 +77,13 @@ class OpenVinoEngine(Reading):
         super().__init__(facts.reader(tokenizer))
         self.lanes = exported.lanes(threads)
         self.fused = 0
-        if precision == "int8":
-            quantised.keep_apart(model)
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
-            self.fused = fused.fuse(model)
+            self.fused = (precision == "int8" and blocks.fuse(model)) or fused.fuse(model)
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
+        if precision == "int8":
+            quantised.keep_apart(model)
         compiled = core.compile_model(
             model,
             "CPU",

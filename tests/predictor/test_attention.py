@@ -9,60 +9,26 @@ from pathlib import Path
 import attention_built
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from by_the_book import DISTANCES, attended, drawn, floats
 
 from predictor.engines import attention
 from predictor.engines.attention import AMX, AVX512, Tables
-from predictor.engines.reading import Distances
 
 ROOT = Path(__file__).parents[2]
-Floats = NDArray[np.float32]
-DISTANCES = Distances(span=16, buckets=16, furthest=64)
-"""32 rows: the distances from 8 on share them."""
 LENGTHS = ([1], [15, 16, 17], [31, 32, 33, 1, 64], [7, 300, 2])
-
-
-def floats(rounded: NDArray[np.uint16]) -> Floats:
-    return (rounded.astype(np.uint32) << 16).view(np.float32)
-
-
-def by_the_book(
-    mixed: Floats, sizes: list[int], heads: int, tables: tuple[Floats, Floats] | None
-) -> Floats:
-    """DeBERTa's own formula, a text and a head at a time."""
-    found = []
-    at = 0
-    for size in sizes:
-        queries, keys, values = np.split(mixed[at : at + size], 3, axis=1)
-        at += size
-        parts = []
-        for head in range(heads):
-            query, key, value = (
-                np.split(one, heads, axis=1)[head] for one in (queries, keys, values)
-            )
-            score = query @ key.T
-            if tables is not None:
-                places = np.arange(size)
-                rows = DISTANCES.rows(size)[size - 1 - (places[:, None] - places)]
-                ahead, behind = query @ tables[0][head].T, key @ tables[1][head].T
-                score += np.take_along_axis(ahead, rows, axis=1)
-                score += np.take_along_axis(behind, rows.T, axis=1).T
-            weights = np.exp(score - score.max(axis=1, keepdims=True))
-            parts.append(weights / weights.sum(axis=1, keepdims=True) @ value)
-        found.append(np.concatenate(parts, axis=1))
-    return np.concatenate(found)
-
-
-def drawn(*shape: int, seed: int = 5) -> Floats:
-    """Random numbers that bf16 holds."""
-    return floats(attention.bf16(np.random.default_rng(seed).standard_normal(shape, np.float32)))
 
 
 @attention_built.required
 def test_it_uses_what_the_processor_has() -> None:
     """By what the kernel says of it."""
     flags = set(Path("/proc/cpuinfo").read_text("utf-8").split())
-    there = AMX if {"amx_tile", "amx_bf16"} <= flags else AVX512 if "avx512_bf16" in flags else 0
+    there = (
+        AMX
+        if {"amx_tile", "amx_bf16", "amx_int8"} <= flags
+        else AVX512
+        if "avx512_bf16" in flags
+        else 0
+    )
 
     assert attention.level() == there
 
@@ -80,7 +46,7 @@ def test_numbers_are_those_of_the_formula(
     mixed[:, :model] /= np.float32(width)
     tables = (drawn(heads, 32, width, seed=6), drawn(heads, 32, width, seed=7) / np.float32(16))
     rows = DISTANCES.rows(positions).astype(np.int32) if relative else np.zeros(1, np.int32)
-    wanted = by_the_book(mixed, sizes, heads, tables if relative else None)
+    wanted = attended(mixed, sizes, heads, tables if relative else None)
 
     for using in range(1, attention.level() + 1):
         out = np.full((total, model), 0x7FC0, np.uint16)  # not a number
@@ -105,7 +71,7 @@ def test_scores_far_apart() -> None:
     """Softmax of scores that are hundreds apart is all of one and nothing of the rest."""
     mixed = drawn(20, 96)
     mixed[:, :64] *= 40
-    wanted = by_the_book(mixed, [20], 1, None)
+    wanted = attended(mixed, [20], 1, None)
 
     for using in range(1, attention.level() + 1):
         out = np.zeros((20, 32), np.uint16)
@@ -118,11 +84,12 @@ def test_scores_far_apart() -> None:
 @attention_built.required
 def test_nothing_outside_of_its_arrays_is_touched(tmp_path: Path) -> None:
     """Nothing undefined is done either: compiled again, under sanitizers and without a warning."""
-    source = Path(attention.__file__).with_suffix(".c")
+    folder = Path(attention.__file__).parent
+    sources = [str(folder / name) for name in ("attention.c", "encoder.c")]
     watched = tmp_path / "watched.so"
     strict = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsanitize=address,undefined")
     built = subprocess.run(
-        ["cc", "-O1", "-g", *strict, "-shared", "-fPIC", "-o", str(watched), str(source)],
+        ["cc", "-O1", "-g", *strict, "-shared", "-fPIC", "-o", str(watched), *sources],
         capture_output=True,
         text=True,
         check=False,

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attention_built
 import numpy as np
 import openvino as ov
 import pytest
+from scores import worst
 
 from predictor import bundle, embedded, engines, golden, hardware
-from predictor.engines import Window, attention, openvino, quantised
+from predictor.engines import Window, attention, blocks, openvino, quantised
+from predictor.engines.attention import AMX, AVX512
 from predictor.engines.openvino import OpenVinoEngine
 from predictor.engines.torch import TorchEngine
 from predictor.errors import BundleError
 from predictor.extraction import Extractor
 
 pytestmark = pytest.mark.slow
+WIDE = re.compile(r"blocks\.1\.wide/.*/MatMul$")
 TEXTS = (
     "Ada Lovelace was born in London on 10 December 1815 .",
     "Grace Hopper joined the United States Navy and worked with Howard Aiken at Harvard .",
@@ -86,6 +93,59 @@ def test_no_rounding_is_a_pass_over_memory_of_its_own(packed: Path) -> None:
 
     assert places == alone > 5
     assert roundings(model) == 0
+
+
+def test_all_layers_are_one_operation(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is left is what stands before and behind them."""
+    monkeypatch.setattr(attention, "level", lambda: AMX)
+    model = ov.Core().read_model(packed / openvino.MODEL)
+    before = kinds(model)
+
+    assert blocks.fuse(model) == before["ScaledDotProductAttention"] == 5
+    after = kinds(model)
+    assert after["Encoder"] == 1
+    assert after["ScaledDotProductAttention"] == after["FakeQuantize"] == after["Gelu"] == 0
+    assert 0 < after["MatMul"] < before["MatMul"]
+
+
+def test_layers_of_another_kind_stay_with_openvino(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them where one is not as it is looked for; and none is touched before AMX."""
+    monkeypatch.setattr(attention, "level", lambda: AMX)
+    model = ov.Core().read_model(packed / openvino.MODEL)
+    [wide] = [one for one in model.get_ordered_ops() if WIDE.search(one.get_friendly_name())]
+    rounding = wide.input_value(0).get_node()
+    wide.input(0).replace_source_output(rounding.input_value(0))
+    before = kinds(model)
+
+    assert blocks.fuse(model) == 0
+    assert kinds(model) == before
+    monkeypatch.setattr(attention, "level", lambda: AVX512)
+    assert blocks.fuse(ov.Core().read_model(packed / openvino.MODEL)) == 0
+
+
+@attention_built.required
+def test_scores_are_those_of_openvinos_own_layers(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for rounding: of texts together, of one alone, and of two lanes at once."""
+    found = bundle.locate(str(packed))
+    reference = TorchEngine.load(packed, "cpu", "fp32").score(WINDOWS)
+    ours = OpenVinoEngine.load(found, "int8", 2)
+    monkeypatch.setattr(blocks, "fuse", lambda model: 0)
+    theirs = OpenVinoEngine.load(found, "int8", 2)
+    most = 1.5 * worst(theirs.score(WINDOWS), reference, WINDOWS)
+
+    assert worst(ours.score(WINDOWS), reference, WINDOWS) < most
+    with ThreadPoolExecutor(2) as pool:
+        for index, alone in enumerate(pool.map(lambda one: ours.score([one]), WINDOWS)):
+            assert worst(alone, reference[index : index + 1], [WINDOWS[index]]) < most
+
+
+def kinds(model: ov.Model) -> Counter[str]:
+    """How many operations of each there are."""
+    return Counter(one.get_type_name() for one in model.get_ordered_ops())
 
 
 def roundings(model: ov.Model) -> int:

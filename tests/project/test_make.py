@@ -25,9 +25,10 @@ class Machine:
             shutil.copy(ROOT / name, self.root)
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
         shutil.copytree(ROOT / "requirements", self.root / "requirements")
-        compiled = Path("predictor", "engines", "attention.c")
-        (self.root / compiled.parent).mkdir(parents=True)
-        shutil.copy(ROOT / compiled, self.root / compiled)
+        compiled = Path("predictor", "engines")
+        (self.root / compiled).mkdir(parents=True)
+        for file in (ROOT / compiled).glob("*.[ch]"):
+            shutil.copy(file, self.root / compiled)
         for tool in TOOLS:
             found = shutil.which(tool)
             assert found, tool

@@ -1,0 +1,256 @@
+"""An encoder's layers in int8 in one step: `encoder.c`, as an operation of OpenVINO's."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.engines import attention
+from predictor.engines.attention import Tables
+from predictor.engines.silent import ov
+
+Floats = NDArray[np.float32]
+
+DEEP, PAIR = 64, 32
+"""Products are of so many rows and columns at a time: a layer's sizes are multiples of these."""
+_COLUMNS, _ROWS = 16, 4
+"""A tile of weights holds 64 rows of 16 columns, four rows side by side."""
+_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int
+_ARGUMENTS = (
+    *(_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER, _COUNT),
+    *(_POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _COUNT),
+)
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = (
+        ("weights", _POINTER),
+        ("scale", _POINTER),
+        ("shift", _POINTER),
+        ("by", _POINTER),
+        ("zero", ctypes.c_float),
+        ("rows", _COUNT),
+        ("columns", _COUNT),
+    )
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("scale", _POINTER), ("shift", _POINTER), ("least", ctypes.c_float))
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, _Linear) for name in ("mixed", "out", "wide", "narrow")),
+        *((name, _Norm) for name in ("seen", "last")),
+        ("key", _POINTER),
+        ("query", _POINTER),
+        ("table", _COUNT),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear layer of whole numbers, its weights in the order of tiles.
+
+    Attributes:
+        weights: int8 of shape (columns / 16, rows / 64, 16, 16, 4).
+        scale: for each column, what a sum of products is worth.
+        shift: for each column, what is added to that.
+        by: for each row, what its activation is multiplied with, for it to be in steps.
+        zero: the step, with a fraction, that an activation of 0 is.
+    """
+
+    weights: NDArray[np.int8]
+    scale: Floats
+    shift: Floats
+    by: Floats
+    zero: float
+
+    @classmethod
+    def make(
+        cls,
+        weights: NDArray[np.int8],
+        worth: Floats,
+        bias: Floats,
+        smooth: Floats,
+        low: float,
+        high: float,
+    ) -> Linear:
+        """From what a model says.
+
+        Args:
+            weights: of shape (columns, rows).
+            worth: of a weight's step, for each column.
+            bias: for each column.
+            smooth: for each row, what its activation is multiplied with before it is rounded.
+            low: what step 0 of an activation then is.
+            high: what step 255 is.
+        """
+        step = (high - low) / 255
+        sums = weights.sum(axis=1, dtype=np.int64)
+        columns, rows = weights.shape
+        tiles = weights.reshape(columns // _COLUMNS, _COLUMNS, rows // DEEP, -1, _ROWS)
+        return cls(
+            np.ascontiguousarray(tiles.transpose(0, 2, 3, 1, 4)),
+            (worth * step).astype(np.float32),
+            (bias + worth * low * sums).astype(np.float32),
+            (smooth / step).astype(np.float32),
+            -low / step,
+        )
+
+    def where(self) -> _Linear:
+        """As C reads it."""
+        arrays = (self.weights, self.scale, self.shift, self.by)
+        return _Linear(
+            *(one.ctypes.data for one in arrays), self.zero, len(self.by), len(self.scale)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm over states.
+
+    Attributes:
+        scale: None for 1.
+        shift: None for 0.
+        least: what is added to a variance.
+    """
+
+    scale: Floats | None
+    shift: Floats | None
+    least: float
+
+    def where(self) -> _Norm:
+        """As C reads it."""
+        arrays = (self.scale, self.shift)
+        return _Norm(*(None if one is None else one.ctypes.data for one in arrays), self.least)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a BERT or DeBERTa.
+
+    Attributes:
+        mixed: to queries, which it scales, keys and values.
+        out: from what attention gives, to what is added to the states.
+        seen: the norm of that.
+        wide: to what GELU is of.
+        narrow: from there, to what is added again.
+        last: the norm of that.
+        tables: None without relative positions.
+    """
+
+    mixed: Linear
+    out: Linear
+    seen: Norm
+    wide: Linear
+    narrow: Linear
+    last: Norm
+    tables: Tables | None
+
+    def where(self) -> _Layer:
+        """As C reads it."""
+        linear = (one.where() for one in (self.mixed, self.out, self.wide, self.narrow))
+        tables = self.tables.where if self.tables else (None, None, 0)
+        return _Layer(*linear, self.seen.where(), self.last.where(), *tables)
+
+
+class Layers:
+    """Some layers, one behind the other, and where C finds them.
+
+    Args:
+        layers: of one width.
+        heads: of each.
+    """
+
+    def __init__(self, layers: Sequence[Layer], heads: int) -> None:
+        self.count, self.heads = len(layers), heads
+        self._layers = layers  # whose memory C reads
+        self._where = (_Layer * len(layers))(*(one.where() for one in layers))
+
+    def encode(
+        self,
+        states: NDArray[Any],
+        out: NDArray[Any],
+        sizes: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        kept: NDArray[np.int32] | None,
+        using: int,
+    ) -> None:
+        """Compute the layers on the calling thread, without Python's lock.
+
+        Args:
+            states: bf16 of shape (total, width).
+            out: bf16 of shape (kept, width), or (total, width).
+            sizes: see `attention.attend`, as for rows.
+            rows: of relative positions.
+            kept: the positions that are wanted behind the last layer; None for all.
+            using: which of `attention.LEVELS`, at most `attention.level()`.
+
+        Raises:
+            MemoryError: there is too little.
+        """
+        found = attention.library()
+        if found is None:
+            raise RuntimeError("encoder.c was not built, or not for this processor")
+        found.encode.argtypes = _ARGUMENTS
+        failed = found.encode(
+            states.ctypes.data,
+            out.ctypes.data,
+            len(states),
+            sizes.ctypes.data,
+            len(sizes),
+            rows.ctypes.data,
+            (len(rows) + 1) // 2,
+            None if kept is None else kept.ctypes.data,
+            len(out),
+            self._where,
+            self.count,
+            self.heads,
+            using,
+        )
+        if failed:
+            raise MemoryError
+
+
+class Encoder(ov.Op):  # type: ignore[misc]  # has no types
+    """The same as an operation of OpenVINO's.
+
+    From (states, sizes, rows), and the places that are kept, int32, where there are such, to what
+    `Layers.encode` gives.
+    """
+
+    def __init__(
+        self, inputs: Sequence[ov.Output] | None = None, layers: Layers | None = None
+    ) -> None:
+        self.layers = layers
+        super().__init__(self, inputs if inputs is None else list(inputs))
+
+    def validate_and_infer_types(self) -> None:
+        states = self.get_input_partial_shape(0)
+        left = self.get_input_partial_shape(3) if self.get_input_size() > 3 else states
+        shape = ov.PartialShape([left.get_dimension(0), states.get_dimension(1)])
+        self.set_output_type(0, ov.Type.bf16, shape)
+
+    def clone_with_new_inputs(self, new_inputs: Sequence[ov.Output]) -> Encoder:
+        return Encoder(new_inputs, self.layers)
+
+    def visit_attributes(self, visitor: object) -> bool:
+        return True
+
+    def has_evaluate(self) -> bool:
+        return True
+
+    def evaluate(self, outputs: list[ov.Tensor], inputs: list[ov.Tensor]) -> bool:
+        if self.layers is None:
+            return False
+        states, sizes, rows, *more = (one.data for one in inputs)
+        kept = more[0] if more else None
+        outputs[0].shape = (len(states if kept is None else kept), states.shape[1])
+        self.layers.encode(states, outputs[0].data, sizes, rows, kept, attention.level())
+        return True

@@ -1,0 +1,51 @@
+/* What attention.c and encoder.c share. */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+enum { NEITHER, AVX512, AMX };
+
+typedef uint16_t bf16;
+
+/* See attention.py. */
+int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int texts, int heads,
+              int width, const uint32_t *key, const bf16 *query, int table, const int32_t *rows,
+              int furthest, int level);
+
+#if defined(__x86_64__) && defined(__linux__)
+
+#include <immintrin.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SIDE 16 /* rows of a tile; numbers in a register */
+#define DEEP 64 /* bytes in a row of a tile */
+#define TILE (SIDE * DEEP)
+#define VECTORS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni")))
+#define TILES __attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f")))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Eight tiles, all whole. Static: GCC 12 does not see that it is read. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} configuration = {.palette = 1,
+                   .bytes = {DEEP, DEEP, DEEP, DEEP, DEEP, DEEP, DEEP, DEEP},
+                   .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE}};
+
+TILES static void configure(void) { _tile_loadconfig(&configuration); }
+
+TILES static void release(void) { _tile_release(); }
+
+/* Memory for one of several arrays, from what was allocated for all. */
+INLINE void *taken(char **from, size_t size) {
+    char *here = *from;
+    *from += (size + 63) / 64 * 64;
+    return here;
+}
+
+#endif
+#endif

@@ -1,0 +1,165 @@
+"""An encoder's layers in C: the numbers of the book, in every way that the processor has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import attention_built
+import numpy as np
+import pytest
+from by_the_book import DISTANCES, Floats, attended, drawn, floats
+
+from predictor.engines import attention
+from predictor.engines.attention import Tables, bf16
+from predictor.engines.encoder import Layer, Layers, Linear, Norm
+
+WIDTH, HEADS, WIDE = 64, 2, 192
+LENGTHS = ([1], [15, 16, 17], [31, 33, 1], [70, 2])
+_erf = np.vectorize(math.erf)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A linear layer as a model has it."""
+
+    weights: np.ndarray[tuple[int, int], np.dtype[np.int8]]
+    worth: Floats
+    bias: Floats
+    smooth: Floats
+    low: float
+    high: float
+
+    @classmethod
+    def drawn(cls, columns: int, rows: int, low: float, high: float, seed: int) -> Product:
+        """One whose results are about as large as what it reads."""
+        source = np.random.default_rng(seed)
+        return cls(
+            source.integers(-127, 128, (columns, rows), dtype=np.int8),
+            (source.uniform(0.5, 1.5, columns) / 70 / math.sqrt(rows)).astype(np.float32),
+            source.normal(0, 0.2, columns).astype(np.float32),
+            source.uniform(0.5, 1, rows).astype(np.float32),
+            low,
+            high,
+        )
+
+    def of(self, states: Floats) -> Floats:
+        """Its activations in steps, and the product of what these are worth."""
+        step = (self.high - self.low) / 255
+        steps = np.clip(np.rint((states * self.smooth - self.low) / step), 0, 255)
+        worth = steps * step + self.low
+        found: Floats = worth @ (self.weights * self.worth[:, None]).T + self.bias
+        return found
+
+    def packed(self) -> Linear:
+        """As C reads it."""
+        return Linear.make(self.weights, self.worth, self.bias, self.smooth, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Book:
+    """A layer by the book."""
+
+    mixed: Product
+    out: Product
+    wide: Product
+    narrow: Product
+    scale: Floats | None
+    shift: Floats | None
+    tables: tuple[Floats, Floats] | None
+
+    @classmethod
+    def drawn(cls, seed: int, *, relative: bool, plain: bool) -> Book:
+        """A layer of random numbers; plain ones have norms without scales."""
+        source = np.random.default_rng(seed)
+        tables = [
+            drawn(HEADS, 32, WIDTH // HEADS, seed=seed + one) / np.float32(8) for one in (1, 2)
+        ]
+        return cls(
+            Product.drawn(3 * WIDTH, WIDTH, -3.1, 2.9, seed),
+            Product.drawn(WIDTH, WIDTH, -2, 2.2, seed + 3),
+            Product.drawn(WIDE, WIDTH, -3, 3.1, seed + 4),
+            Product.drawn(WIDTH, WIDE, -0.17, 3.5, seed + 5),
+            None if plain else source.uniform(0.5, 1.5, WIDTH).astype(np.float32),
+            None if plain else source.normal(0, 0.1, WIDTH).astype(np.float32),
+            (tables[0], tables[1]) if relative else None,
+        )
+
+    def norm(self, states: Floats) -> Floats:
+        """Of each row."""
+        off = states - states.mean(axis=1, keepdims=True)
+        normal = off / np.sqrt((off**2).mean(axis=1, keepdims=True) + 1e-6)
+        found: Floats = normal * (1 if self.scale is None else self.scale)
+        return found if self.shift is None else found + self.shift
+
+    def of(self, states: Floats, sizes: list[int], kept: list[int]) -> Floats:
+        """What the layer makes of some texts."""
+        mixed = floats(bf16(self.mixed.of(states)))
+        used = attended(mixed[: sum(sizes)], sizes, HEADS, self.tables)
+        seen = np.zeros_like(states)
+        seen[: len(used)] = floats(bf16(used))
+        middle = self.norm(self.out.of(seen[kept]) + states[kept])
+        wide = self.wide.of(middle)
+        active = 0.5 * wide * (1 + _erf(wide / math.sqrt(2)))
+        return self.norm(self.narrow.of(active) + middle)
+
+    def packed(self) -> Layer:
+        """As C reads it."""
+        norm = Norm(self.scale, self.shift, 1e-6)
+        return Layer(
+            mixed=self.mixed.packed(),
+            out=self.out.packed(),
+            seen=norm,
+            wide=self.wide.packed(),
+            narrow=self.narrow.packed(),
+            last=norm,
+            tables=Tables.make(*self.tables) if self.tables else None,
+        )
+
+
+@attention_built.required
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("some", [True, False], ids=["some are kept", "all"])
+@pytest.mark.parametrize("sizes", LENGTHS, ids=str)
+def test_numbers_are_those_of_the_formula(sizes: list[int], some: bool, relative: bool) -> None:
+    """Two layers over texts of all lengths, with room behind the last that means nothing."""
+    total = sum(sizes) + 3
+    book = [Book.drawn(seed, relative=relative, plain=some) for seed in (10, 20)]
+    states = drawn(total, WIDTH)
+    # In any order and twice, as what is kept is filled up.
+    kept = [*reversed(range(0, sum(sizes), 2)), 0, 0] if some else list(range(total))
+    wanted = book[1].of(book[0].of(states, sizes, list(range(total))), sizes, kept)
+    layers = Layers([one.packed() for one in book], HEADS)
+    rows = DISTANCES.rows(max(sizes) + 5).astype(np.int32) if relative else np.zeros(1, np.int32)
+
+    for using in range(1, attention.level() + 1):
+        out = np.full((len(kept), WIDTH), 0x7FC0, np.uint16)  # not a number
+        layers.encode(
+            bf16(states),
+            out,
+            np.array(sizes, np.int32),
+            rows,
+            np.array(kept, np.int32) if some else None,
+            using,
+        )
+        off = np.abs(floats(out) - wanted)[[one < sum(sizes) for one in kept]]
+
+        # What bf16 rounds to the other side may be a step away, which is 0.02 before the norm.
+        assert off.max() < 0.3, attention.LEVELS[using]
+        assert off.mean() < 0.012, attention.LEVELS[using]
+
+
+@attention_built.required
+def test_activations_beyond_their_range_are_at_its_ends() -> None:
+    """As OpenVINO rounds them; and GELU of what is far from zero is all or nothing."""
+    book = Book.drawn(30, relative=False, plain=True)
+    states = drawn(20, WIDTH) * 30
+    wanted = book.of(states, [20], list(range(20)))
+    layers = Layers([book.packed()], HEADS)
+
+    for using in range(1, attention.level() + 1):
+        out = np.zeros((20, WIDTH), np.uint16)
+        sizes, rows = np.array([20], np.int32), np.zeros(1, np.int32)
+        layers.encode(bf16(states), out, sizes, rows, None, using)
+
+        assert np.abs(floats(out) - wanted).max() < 0.12, attention.LEVELS[using]
