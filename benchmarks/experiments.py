@@ -18,7 +18,7 @@ from benchmarks import load, texts
 from benchmarks.models import Model
 from benchmarks.plan import Plan
 from benchmarks.server import Refused, Server, running
-from benchmarks.systems import System
+from benchmarks.systems import NOTHING, System
 from benchmarks.texts import Question
 from pipeline import dataset, scoring
 from pipeline.errors import PipelineError
@@ -187,13 +187,18 @@ def _one_by_one(server: Server, asked: Sequence[Question], seconds: float) -> li
 
 
 def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
-    """A lone request over HTTP beside the same through the bare engine, in turns."""
+    """A lone request over HTTP beside the same through the bare engine, in turns.
+
+    A third turn is KServe's with a model that does nothing, which is the least that is added.
+    """
     asked = texts.of_length(27, _EACH, seed=9)
     bare: list[float] = []
     http: list[float] = []
+    least: list[float] = []
     command = [sys.executable, "-m", "benchmarks.bare", str(model.ours[system.precision])]
     with (
         running(system, model, asked[0], logs) as server,
+        running(NOTHING, model, asked[0], logs) as nothing,
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other,
@@ -204,14 +209,13 @@ def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
         for turn, one in enumerate([*asked[:8], *(asked * _LONE)]):
             if time.perf_counter() > until:
                 break
-            started = time.perf_counter()
-            server.ask(one)
-            spent = time.perf_counter() - started
+            spent, empty = _seconds(server, one), _seconds(nothing, one)
             other.stdin.write(json.dumps([one.text, one.labels]) + "\n")
             other.stdin.flush()
             alone = float(other.stdout.readline())
             if turn >= 8:
                 http.append(spent)
+                least.append(empty)
                 bare.append(alone)
         other.stdin.close()
     over = statistics.median(one - other for one, other in zip(http, bare, strict=True))
@@ -220,10 +224,20 @@ def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
         "system": system.name,
         "http_p50_ms": round(1000 * statistics.median(http), 2),
         "bare_p50_ms": round(1000 * statistics.median(bare), 2),
+        "nothing_p50_ms": round(1000 * statistics.median(least), 2),
         "added_ms": round(1000 * over, 2),
     }
-    say(f"{model.name}, {system.title}: a lone request takes {row['added_ms']} ms more over HTTP")
+    say(
+        f"{model.name}, {system.title}: a lone request takes {row['added_ms']} ms more over HTTP; "
+        f"with a model that does nothing KServe takes {row['nothing_p50_ms']} ms for it all"
+    )
     return row
+
+
+def _seconds(server: Server, question: Question) -> float:
+    started = time.perf_counter()
+    server.ask(question)
+    return time.perf_counter() - started
 
 
 def labelled(data: Path, most: int) -> list[Text]:

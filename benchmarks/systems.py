@@ -121,6 +121,17 @@ def _fast(precision: str, file: str) -> System:
     )
 
 
+NOTHING = System(
+    name="kserve-nothing",
+    title="KServe, a model that does nothing",
+    precision="",
+    command=lambda _, port: [sys.executable, "-m", "benchmarks.peers.kserve_nothing", str(port)],
+    path="/v1/models/nothing:predict",
+    body=lambda question: {"instances": [_plain(question)]},
+    entities=lambda answer: answer["predictions"][0]["entities"],
+)
+"""No peer: what a lone request takes of a server that anything on KServe has."""
+
 FLASK = "flask"
 SYSTEMS = (
     _ours("int8"),
