@@ -123,16 +123,21 @@ def open_loop(system: System, model: Model, capacity: float, plan: Plan, logs: P
         capacity: texts a second that it did in a closed loop.
     """
     asked = texts.sentences(_SENTENCES, seed=4)
+    rounds = plan.open_rounds if system.ours else 1
+    # A round is all of them, so that a bad minute of the machine is not one share's alone.
+    turns = [(turn, one) for turn in range(1, rounds + 1) for one in plan.shares if one <= 1]
+    turns += [(1, one) for one in plan.shares if one > 1]
     rows = []
     with running(system, model, asked[0], logs) as server:
         load.closed(system, server.url, asked, callers=16, seconds=1, warm_up=plan.warm_up)
-        for share in plan.shares:
+        for turn, share in turns:
             rate = share * capacity
             seconds = plan.open_seconds if share <= 1 else plan.over_seconds
-            found = load.opened(system, server.url, asked, rate=rate, seconds=seconds, seed=5)
+            seed = 4 + turn
+            found = load.opened(system, server.url, asked, rate=rate, seconds=seconds, seed=seed)
             say(
                 f"{model.name}, {system.title} {system.precision}, {share:.0%} of capacity "
-                f"({rate:.1f} a second): {found.rate:.1f} answered a second, "
+                f"({rate:.1f} a second), round {turn}: {found.rate:.1f} answered a second, "
                 f"p99 {1000 * found.percentile(99):.0f} ms, by status {found.statuses}"
             )
             rows.append(
@@ -140,6 +145,7 @@ def open_loop(system: System, model: Model, capacity: float, plan: Plan, logs: P
                     "model": model.name,
                     "system": system.name,
                     "share": share,
+                    "round": turn,
                     "offered": round(rate, 2),
                     **found.row(),
                 }

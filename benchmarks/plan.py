@@ -21,6 +21,8 @@ class Plan:
         callers: the number that ratios are of.
         more_callers: other numbers, once each.
         shares: arrivals as parts of a system's capacity.
+        open_rounds: how often each of these is offered to ours; to peers once. What is above
+            capacity is offered once to each.
         open_seconds: how long each of these is measured.
         over_seconds: the same above capacity: longer than a queue takes to fill.
         words: lengths of texts.
@@ -40,6 +42,7 @@ class Plan:
     callers: int = 16
     more_callers: tuple[int, ...] = (1, 4, 64)
     shares: tuple[float, ...] = (0.25, 0.5, 0.7, 0.85, 1.0, 1.5)
+    open_rounds: int = 3
     open_seconds: float = 15.0
     over_seconds: float = 50.0
     words: tuple[int, ...] = (10, 30, 100, 300, 1000, 2000)
@@ -59,6 +62,7 @@ QUICK = Plan(
     warm_up=1.0,
     more_callers=(),
     shares=(0.7, 1.5),
+    open_rounds=1,
     open_seconds=8.0,
     over_seconds=35.0,
     words=(),

@@ -39,7 +39,7 @@ def draw(found: Results, folder: Path) -> list[Path]:
 
 def _load(axes: Axes, found: Results) -> None:
     for system in _named({row["system"] for row in found.open}):
-        rows = [row for row in found.open if row["system"] == system.name]
+        rows = found.arrivals(system.name)
         offered = [row["offered"] for row in rows]
         _line(axes, system, offered, [row["p99_ms"] for row in rows], f"{_title(system)}, p99")
         _line(axes, system, offered, [row["p50_ms"] for row in rows], f"{_title(system)}, p50", ":")

@@ -53,8 +53,9 @@ typedef struct {
     float *sums;         /* ADDED: to these */
 } destination;
 
-/* out, of PAIR x PAIR = the steps of `count` rows, at most PAIR, by two columns of tiles. What is
- * behind the last row is read and means nothing. `soon` will be read next, of as many tiles. */
+/* out, of PAIR x PAIR = the steps of `count` rows, at most PAIR, by two columns of tiles, each of
+ * `tiles`. What is behind the last row is read and means nothing. `soon` is a column of tiles that
+ * will be read next, or NULL. */
 typedef void product(int32_t *out, const uint8_t *steps, const int8_t *weights, int tiles,
                      int count, const int8_t *soon);
 
@@ -157,19 +158,18 @@ VECTORS INLINE void finish(const int32_t *found, int first, int count, int colum
             zero = _mm512_set1_ps(to->next->zero);
         }
         for (int row = 0; row < count; row++) {
-            const size_t to_here = (size_t)(first + row) * by->columns + from;
+            const size_t at = (size_t)(first + row) * by->columns + from;
             const __m512 sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(found + row * PAIR));
             const __m512 x = _mm512_fmadd_ps(sum, scale, shift);
             if (kind == ROUNDED)
-                _mm256_storeu_si256((__m256i *)(to->rounded + to_here),
+                _mm256_storeu_si256((__m256i *)(to->rounded + at),
                                     (__m256i)_mm512_cvtneps_pbh(x));
             else if (kind == ACTIVATED)
                 _mm_storeu_si128(
                     (__m128i *)(to->steps + place(first + row, from, by->columns)),
                     stepped(gelu(x), next, zero));
             else
-                _mm512_storeu_ps(to->sums + to_here,
-                                 _mm512_add_ps(x, _mm512_loadu_ps(to->sums + to_here)));
+                _mm512_storeu_ps(to->sums + at, _mm512_add_ps(x, _mm512_loadu_ps(to->sums + at)));
         }
     }
 }
@@ -257,7 +257,8 @@ VECTORS static void normalise(float *states, int total, int width, const norm *b
             squares = _mm512_fmadd_ps(off, off, squares);
         }
         const float variance = _mm512_reduce_add_ps(squares) / width + by->least;
-        const __m512 share = _mm512_div_ps(_mm512_set1_ps(1), _mm512_sqrt_ps(_mm512_set1_ps(variance)));
+        const __m512 share =
+            _mm512_div_ps(_mm512_set1_ps(1), _mm512_sqrt_ps(_mm512_set1_ps(variance)));
         for (int at = 0; at < width; at += SIDE) {
             __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(states + at), mean), share);
             if (by->scale)
@@ -283,7 +284,10 @@ VECTORS static void narrow(const float *from, size_t count, bf16 *to) {
 EXPORT int encode(const bf16 *given, bf16 *out, int total, const int32_t *sizes, int texts,
                   const int32_t *rows, int furthest, const int32_t *kept, int left,
                   const layer *layers, int count, int heads, int level) {
-    const int width = layers->mixed.rows, wide = layers->wide.columns;
+    const int width = layers->mixed.rows;
+    int wide = 0;
+    for (const layer *at = layers; at < layers + count; at++)
+        wide = at->wide.columns > wide ? at->wide.columns : wide;
     const size_t most = total > left ? total : left, padded = (most + PAIR - 1) / PAIR * PAIR;
     const size_t floats = padded * width * sizeof(float);
     const size_t mixes = padded * 3 * width * sizeof(bf16), steps = padded * (width + wide);

@@ -105,7 +105,7 @@ def test_takes_less_than_reading_a_table_once(
     large: str, reader: Any, root: Any, name: str
 ) -> None:
     """Of a processor's time, since a clock would say how busy this machine is, and beside the
-    reference, since processors differ: it took 0.19 s at best on the slowest so far."""
+    reference, since processors differ: reading took 0.19 s at best on the slowest so far."""
     statement, taken, reference = prepared(name), [], []
     for _ in range(TRIES):
         taken.append(processor_seconds(root, reader(large), statement))
