@@ -51,7 +51,8 @@ def _load(axes: Axes, found: Results) -> None:
         yscale="log",
     )
     _plain_ticks(axes)
-    axes.legend()
+    # Below: steep lines leave no room for it between them.
+    axes.figure.legend(loc="outside lower center", ncols=3)
 
 
 def _costs(axes: Axes, found: Results, by: str) -> None:

@@ -82,7 +82,9 @@ class Results:
                 name: float(statistics.median(row[name] for row in turns))
                 for name in ("offered", "texts_per_second", "p50_ms", "p99_ms")
             }
-            statuses = sum((Counter(row["statuses"]) for row in turns), Counter())
+            statuses = Counter[str]()
+            for row in turns:
+                statuses.update(row["statuses"])
             found.append({"share": share, **medians, "statuses": dict(statuses)})
         return found
 
