@@ -38,7 +38,7 @@ def main() -> None:
     def limits(turn: int) -> None:
         # In every round: the machine is as unsteady as what is measured on it.
         found.limits.extend(
-            {"round": turn, **_limit(shape, precision, facts)} for precision in models.PRECISIONS
+            {"round": turn, **_limit(shape, precision, facts)} for precision in plan.precisions
         )
 
     texts = experiments.labelled(given.data, plan.texts)
@@ -46,7 +46,7 @@ def main() -> None:
         asked = texts if model.accurate else []
         before = limits if model is shape else None
         peers = plan.accurate_peers if model.accurate else plan.peers
-        systems = chosen(given.only, peers)
+        systems = chosen(given.only, plan.precisions, peers)
         side = experiments.side_by_side(systems, model, plan, logs, asked, before)
         found.closed += side.closed
         found.failed += side.failed
@@ -71,11 +71,18 @@ def main() -> None:
         report.replace(ROOT / "docs" / "scale.md", sizing.markdown(found.json()))
 
 
-def chosen(only: Sequence[str] | None, peers: Sequence[str] | None) -> list[System]:
-    """What takes its turn: what was asked for, or else ours beside these peers, or all of them."""
+def chosen(
+    only: Sequence[str] | None, precisions: Sequence[str], peers: Sequence[str] | None
+) -> list[System]:
+    """What takes its turn: what was asked for, or else ours in these precisions beside these peers,
+    or all of them."""
     if only:
         return [one for one in SYSTEMS if one.name in only]
-    return [one for one in SYSTEMS if one.ours or peers is None or one.name in peers]
+    return [
+        one
+        for one in SYSTEMS
+        if (one.precision in precisions if one.ours else peers is None or one.name in peers)
+    ]
 
 
 def _limit(shape: Model, precision: str, facts: dict[str, float]) -> dict[str, object]:

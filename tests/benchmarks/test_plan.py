@@ -11,20 +11,21 @@ from benchmarks.systems import SYSTEMS
 
 def test_all() -> None:
     """A whole run leaves nothing out."""
-    assert chosen(None, FULL.peers) == chosen(None, FULL.accurate_peers) == list(SYSTEMS)
+    assert chosen(None, FULL.precisions, FULL.peers) == list(SYSTEMS)
+    assert chosen(None, FULL.precisions, FULL.accurate_peers) == list(SYSTEMS)
 
 
 def test_quick() -> None:
-    """A quick one has all of ours, and Flask, of which the ratio is, beside every model."""
-    names = {one.name for one in chosen(None, QUICK.accurate_peers)}
+    """A quick one has ours but for fp32, and Flask, of which the ratio is, beside every model."""
+    names = {one.name for one in chosen(None, QUICK.precisions, QUICK.accurate_peers)}
 
-    assert names == {"ours-int8", "ours-bf16", "ours-fp32", "flask"}
-    assert names < {one.name for one in chosen(None, QUICK.peers)}
+    assert names == {"ours-int8", "ours-bf16", "flask"}
+    assert names < {one.name for one in chosen(None, QUICK.precisions, QUICK.peers)}
 
 
 def test_only() -> None:
     """What is asked for by name, and nothing else."""
-    assert [one.name for one in chosen(["flask"], ("ray",))] == ["flask"]
+    assert [one.name for one in chosen(["flask"], ("bf16",), ("ray",))] == ["flask"]
 
 
 @pytest.mark.parametrize("plan", [FULL, QUICK])
