@@ -48,13 +48,13 @@ def fuse(model: ov.Model) -> int:
             return 0
         reads, gives, kept = reads or states, end, around.kept
         layers.append(layer)
-    if not layers or reads is None or gives is None or len(layers) < len(attended):
+    heads = {one.heads for one in attended.values()}
+    if reads is None or gives is None or len(layers) < len(attended) or len(heads) > 1:
         return 0
     inputs = [operations.convert(reads, "bf16").output(0), *fused.lengths(model)]
     if kept is not None:
         inputs.append(operations.convert(kept, "i32").output(0))
-    [heads] = {one.heads for one in attended.values()}
-    states = operations.convert(Encoder(inputs, Layers(layers, heads)), "f32").output(0)
+    states = operations.convert(Encoder(inputs, Layers(layers, heads.pop())), "f32").output(0)
     gives.replace(states)
     model.validate_nodes_and_infer_types()
     return len(layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,16 @@ class Layer:
         return _Layer(*linear, self.seen.where(), self.last.where(), *tables)
 
 
+@lru_cache
+def _function() -> Any:
+    """What was built of `encoder.c`."""
+    found = attention.library()
+    if found is None:
+        raise RuntimeError("encoder.c was not built, or not for this processor")
+    found.encode.argtypes = _ARGUMENTS
+    return found.encode
+
+
 class Layers:
     """Some layers, one behind the other, and where C finds them.
 
@@ -195,11 +206,7 @@ class Layers:
         Raises:
             MemoryError: there is too little.
         """
-        found = attention.library()
-        if found is None:
-            raise RuntimeError("encoder.c was not built, or not for this processor")
-        found.encode.argtypes = _ARGUMENTS
-        failed = found.encode(
+        failed = _function()(
             states.ctypes.data,
             out.ctypes.data,
             len(states),

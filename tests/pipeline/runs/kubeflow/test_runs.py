@@ -244,9 +244,6 @@ def test_address_is_asked_for() -> None:
         connection.connect(Settings())
 
 
-# The schedule
-
-
 def _tasks(state: str, **tasks: str) -> dict[str, Any]:
     details = [{"display_name": name, "state": one} for name, one in tasks.items()]
     return {"state": state, "run_details": {"task_details": details}}
