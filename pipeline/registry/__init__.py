@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -170,9 +171,8 @@ class Registry:
         """Set tags of a version."""
         with self._asking():
             for key, value in tags.items():
-                self.client.set_model_version_tag(
-                    self.name, str(version.number), key, str(value)[:5000]
-                )
+                set_tag = partial(self.client.set_model_version_tag, self.name, str(version.number))
+                faults.upsert(partial(set_tag, key, str(value)[:5000]))
 
     def event(self, version: Version, text: str) -> None:
         """Write a line into a version's history."""
@@ -181,7 +181,8 @@ class Registry:
     def point(self, alias: str, version: Version, reason: str) -> None:
         """Move an alias to a version, and say why in its history."""
         with self._asking():
-            self.client.set_registered_model_alias(self.name, alias, str(version.number))
+            set_alias = self.client.set_registered_model_alias
+            faults.upsert(partial(set_alias, self.name, alias, str(version.number)))
         self.event(version, f"{alias}: {reason}")
 
     def drop(self, alias: str) -> None:
@@ -239,7 +240,7 @@ class Registry:
         """Set tags of a run."""
         with self._asking():
             for key, value in tags.items():
-                self.client.set_tag(run_id, key, str(value)[:5000])
+                faults.upsert(partial(self.client.set_tag, run_id, key, str(value)[:5000]))
 
     def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Mark a run as ended."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from pipeline.errors import PipelineError, Unavailable
 
@@ -36,6 +38,8 @@ def translated(where: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code in _PASSING:
             raise Unavailable(f"{where} does not answer: {_reason(error)}") from error
+        if _collided(error):
+            raise Unavailable(f"{where}: another wrote the same: {_reason(error)}") from error
         raise PipelineError(f"{where} refused: {_reason(error)}") from error
     except ClientError as error:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -60,6 +64,21 @@ def translated(where: str) -> Iterator[None]:
         raise PipelineError(
             f"{where}: {_DISK}{name} {error.strerror or _reason(error)}; {_MAKE_ROOM}"
         ) from error
+
+
+def _collided(error: BaseException) -> bool:
+    """Whether MLflow was about to insert a row that another inserted first.
+
+    It looks for a tag, an alias or a data set and then inserts it, without a lock, and of two that
+    do so at once tells the later one of a bad request.
+    """
+    return getattr(error, "error_code", "") == "BAD_REQUEST" and "IntegrityError" in str(error)
+
+
+@retry(retry=retry_if_exception(_collided), stop=stop_after_attempt(3), reraise=True)
+def upsert(write: Callable[[], object]) -> None:
+    """Set a tag or an alias; once more where another did so at the same moment."""
+    write()
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Dataset, DatasetInput
 
 from pipeline.errors import PipelineError, Unavailable
 from pipeline.local import servers as real
 from pipeline.local.process import free_port
-from pipeline.registry import Registry, Tag, Version
+from pipeline.registry import Registry, Tag, Version, faults
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.server
@@ -110,6 +111,66 @@ def test_two_at_once_make_one_version(registry: Registry, tmp_path: Path) -> Non
 
     [version] = registry.versions()
     assert got == [version.number] * 3
+
+
+def test_two_that_set_the_same_at_once_both_do(registry: Registry, tmp_path: Path) -> None:
+    """MLflow tells the later of a bad request, about one time in ten; sixty show it."""
+    version, run_id = add(registry, tmp_path), registry.run("job").info.run_id
+
+    def write(mine: Registry, number: int) -> None:
+        mine.tag(version, {f"tag-{number}": "a"})
+        mine.note(run_id, {f"note-{number}": "a"})
+        mine.point(f"alias-{number}", version, "a")
+
+    assert at_once(registry, write, rounds=20) == []
+
+
+def test_a_step_that_another_was_quicker_than_is_tried_again(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Of two that name the same data set for the first time, MLflow refuses the later."""
+    run_id = registry.run("job").info.run_id
+
+    def write(mine: Registry, number: int) -> None:
+        named = Dataset(f"data-{number}", "digest", "local", "{}")
+        with faults.translated("MLflow"):
+            mine.client.log_inputs(run_id, [DatasetInput(named)])
+
+    errors = at_once(registry, write, rounds=200, until_error=True)
+
+    assert [type(error) for error in errors] == [Unavailable]
+    assert str(errors[0]).startswith("MLflow: another wrote the same: BAD_REQUEST")
+
+
+def at_once(
+    registry: Registry,
+    write: Callable[[Registry, int], None],
+    rounds: int,
+    *,
+    until_error: bool = False,
+) -> list[PipelineError]:
+    """What two raise that write at the same moment, round by round."""
+    errors: list[PipelineError] = []
+    barrier = threading.Barrier(2)
+
+    def rush() -> None:
+        mine = Registry(registry.settings)
+        for number in range(rounds):
+            barrier.wait()
+            try:
+                write(mine, number)
+            except PipelineError as error:
+                errors.append(error)
+            barrier.wait()
+            if until_error and errors:
+                return
+
+    threads = [threading.Thread(target=rush) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def test_a_twin_left_by_a_killed_process_goes(registry: Registry, tmp_path: Path) -> None:

@@ -253,6 +253,8 @@ def test_two_runs_of_the_same_model_at_once(
     """One version comes of both; one rolls it out, and the other is told so."""
     before = len(Registry(settings).versions())
     first = a_run(52)
+    # So that the quicker one has not ended before the other comes to the same.
+    first.arguments["hold_seconds"] = HOLD_SECONDS
     second = dataclasses.replace(first, job=f"{first.job}-2", folder=tmp_path / "outputs")
 
     processes = [whole_run.process(run, settings) for run in (first, second)]
@@ -262,7 +264,9 @@ def test_two_runs_of_the_same_model_at_once(
         process.join()
 
     [version] = Registry(settings).versions()[:-before]
-    assert sorted(process.exitcode or 0 for process in processes) == [0, RolloutBusy.exit_code]
+    codes = sorted(process.exitcode or 0 for process in processes)
+    said = [(run.folder / "run.log").read_text() for run in (first, second)]
+    assert codes == [0, RolloutBusy.exit_code], said
     assert version.aliases == ("champion",)
     assert rollouts(version) == 1
 
