@@ -53,6 +53,7 @@ def main() -> None:
         found.accuracy += side.accuracy
         _keep(found)
     ours, peer = found.ours, found.best_peer
+    found.parts = experiments.parts(ours, shape, plan, logs)
     found.lone.append(experiments.lone(ours, shape, plan, logs))
     flask = next(one for one in SYSTEMS if one.name == FLASK)
     beside = [ours] if given.quick else list(dict.fromkeys([ours, peer, flask]))

@@ -192,6 +192,44 @@ def _one_by_one(server: Server, asked: Sequence[Question], seconds: float) -> li
     return spent
 
 
+def parts(system: System, model: Model, plan: Plan, logs: Path) -> list[Row]:
+    """Where the time of a request goes under the callers that ratios are of: in the model, before
+    it for others to share the pass, and all else: HTTP and protocol, with the client's own."""
+    asked = texts.sentences(_SENTENCES, seed=5)
+    rows = []
+    with running(system, model, asked[0], logs) as server:
+        for turn in range(1, plan.rounds + 1):
+            load.closed(
+                system, server.url, asked, callers=plan.callers, seconds=0, warm_up=plan.warm_up
+            )
+            before = server.spent()
+            found = load.closed(
+                system, server.url, asked, callers=plan.callers, seconds=plan.seconds, warm_up=0
+            )
+            spent = server.spent()
+            requests = spent.requests - before.requests
+            mean = statistics.mean(found.latencies)
+            queue = (spent.queue - before.queue) / requests
+            inside = (spent.model - before.model) / requests
+            row = {
+                "model": model.name,
+                "system": system.name,
+                "callers": plan.callers,
+                "round": turn,
+                "mean_ms": round(1000 * mean, 1),
+                "queue_ms": round(1000 * queue, 1),
+                "model_ms": round(1000 * inside, 1),
+                "outside_share": round(1 - inside / mean, 4),
+            }
+            say(
+                f"{model.name}, {system.title} {system.precision}, {plan.callers} callers, round "
+                f"{turn}: of {row['mean_ms']} ms a request waits {row['queue_ms']} and is in the "
+                f"model {row['model_ms']}; {row['outside_share']:.1%} is outside of it"
+            )
+            rows.append(row)
+    return rows
+
+
 def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
     """A lone request over HTTP beside the same through the bare engine, in turns.
 

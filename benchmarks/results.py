@@ -28,6 +28,7 @@ class Results:
         failed: systems that could not be measured.
         open: see `experiments.open_loop`.
         costs: see `experiments.costs`.
+        parts: see `experiments.parts`.
         lone: see `experiments.lone`.
         accuracy: see `experiments.accuracy`.
     """
@@ -40,6 +41,7 @@ class Results:
     failed: list[Row] = field(default_factory=list)
     open: list[Row] = field(default_factory=list)
     costs: list[Row] = field(default_factory=list)
+    parts: list[Row] = field(default_factory=list)
     lone: list[Row] = field(default_factory=list)
     accuracy: list[Row] = field(default_factory=list)
 
@@ -201,6 +203,10 @@ def targets(found: Results) -> list[Target]:
             Target("of capacity at 150 % load", 0.9, round(over["texts_per_second"] / capacity, 3)),
             Target("lost or timed out at 150 % load", 0, _lost(over["statuses"]), most=True),
         ]
+    if found.parts:
+        share = statistics.median(row["outside_share"] for row in found.parts)
+        what = f"of a request's time outside the model, {found.plan.callers} callers"
+        listed.append(Target(what, 0.05, round(share, 3), most=True))
     for row in found.lone:
         listed += [
             Target("ms added to a lone request", 5, row["added_ms"], most=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 import urllib3
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.models import Model
 from benchmarks.systems import System
@@ -30,6 +32,21 @@ _ENVIRONMENT = {
 
 class Refused(Exception):
     """An answer that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What requests have taken so far.
+
+    Attributes:
+        requests: how many.
+        queue: seconds that they waited for the model, together.
+        model: seconds that they were in it, together.
+    """
+
+    requests: float
+    queue: float
+    model: float
 
 
 @dataclass(slots=True)
@@ -65,6 +82,19 @@ class Server:
         if answer.status != 200:
             raise Refused(f"status {answer.status}")
         return self.system.entities(answer.json())
+
+    def spent(self) -> Spent:
+        """What requests have taken since the start, as ours counts it."""
+        text = self._client.request("GET", f"{self.url}/metrics").data.decode()
+        found: defaultdict[str, float] = defaultdict(float)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found[sample.name] += sample.value
+        return Spent(
+            requests=found["gliner_model_seconds_count"],
+            queue=found["gliner_queue_seconds_sum"],
+            model=found["gliner_model_seconds_sum"],
+        )
 
     def _watch(self, pid: int) -> None:
         while not self._done.wait(_LOOK_SECONDS):

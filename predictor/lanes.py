@@ -130,8 +130,8 @@ class Lanes:
         while taken := self.line.take(self._share()):
             for ask in {one.ask for one in taken}:
                 if not self._ended(ask) and not ask.dispatched:
-                    ask.dispatched = True
-                    metrics.QUEUE.observe(time.monotonic() - ask.queued)
+                    ask.dispatched = time.monotonic()
+                    metrics.QUEUE.observe(ask.dispatched - ask.queued)
                     if ask.spans:
                         ask.spans.queued(ask.queued)
             if batch := [one for one in taken if not one.ask.over]:
@@ -162,6 +162,7 @@ class Lanes:
                 self._due = max(0, self._due) + len(finished)
                 self._due_until = ended + PATIENCE * self.line.pass_seconds
             for ask in finished:
+                metrics.IN_MODEL.observe(ended - ask.dispatched)
                 self._finish(ask)
             batch, finished = [], []  # a lane that waits holds nobody's text
 

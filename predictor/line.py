@@ -48,7 +48,7 @@ class Ask:
         waiting: its windows in line, oldest first.
         running: positions of those that are in the engine.
         had: whether it has had a turn.
-        dispatched: whether that was noted.
+        dispatched: when its first window went into the model; 0 before.
         turn: the line's clock at which its next window's turn is.
         over: whether it has results or an error, or nobody waits for them.
         spans: where it is traced.
@@ -66,7 +66,7 @@ class Ask:
     waiting: dict[int, Waiting] = field(default_factory=dict)
     running: int = 0
     had: bool = False
-    dispatched: bool = False
+    dispatched: float = 0.0
     turn: float = 0.0
     over: bool = False
     spans: RequestSpans | None = None

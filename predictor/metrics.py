@@ -24,6 +24,9 @@ LATENCY = Histogram(
     buckets=_SECONDS,
 )
 QUEUE = Histogram("gliner_queue_seconds", "Wait before the model", buckets=_SECONDS)
+IN_MODEL = Histogram(
+    "gliner_model_seconds", "In the model, from the first window to the last", buckets=_SECONDS
+)
 QUEUE_WORK = Gauge("gliner_queue_work_seconds", "Work waiting or in the model, as estimated")
 PENDING = Gauge("gliner_pending_requests", "Requests waiting for the model or in it")
 BATCH_WINDOWS = Histogram(

@@ -41,18 +41,21 @@ def main() -> None:
                     if failed or not out.any():
                         raise SystemExit(f"{sizes} at level {level}: nothing came of it")
     for sizes in ([1], [16], [17, 1, 31], [32, 33], [200, 5]):
-        layers(sizes, source)
+        for whole in (True, False):
+            layers(sizes, source, whole=whole)
     sys.stdout.write("done\n")
 
 
-def layers(sizes: list[int], source: np.random.Generator) -> None:
+def layers(sizes: list[int], source: np.random.Generator, *, whole: bool) -> None:
     """Two of them, of which the last keeps more rows than there are."""
     width, heads, wide = 64, 2, 128
 
     def linear(columns: int, rows: int) -> Linear:
         weights = source.integers(-127, 128, (columns, rows), dtype=np.int8)
         worth = np.full(columns, 1e-3, np.float32)
-        return Linear.make(weights, worth, worth, np.ones(rows, np.float32), -3, 3)
+        if not whole:
+            return Linear.rounded(weights * worth[:, None], worth)
+        return Linear.whole(weights, worth, worth, np.ones(rows, np.float32), -3, 3)
 
     norm = Norm(np.ones(width, np.float32), None, 1e-6)
     one = Layer(

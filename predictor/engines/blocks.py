@@ -1,6 +1,6 @@
-"""An int8 model's encoder in one step of our own, in place of what OpenVINO makes of it.
+"""A model's encoder in one step of our own, in place of what OpenVINO makes of it.
 
-What is looked for is what `rewritten` writes and `quantised` makes of it. An encoder that is not
+What is looked for is what `rewritten` writes, or `quantised` makes of it. An encoder that is not
 like that to the last layer stays as it is.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.engines import attention, fused
 from predictor.engines.encoder import DEEP, PAIR, Encoder, Floats, Layer, Layers, Linear, Norm
@@ -26,10 +27,10 @@ class _Otherwise(Exception):
 
 
 def fuse(model: ov.Model) -> int:
-    """Put our encoder where a model in int8 has its own.
+    """Put our encoder where a model has its own, in int8 where that is.
 
     Args:
-        model: as `quantised` has made it, or read from a file.
+        model: converted, as `quantised` has made it, or read from a file.
 
     Returns:
         How many layers it has; 0 where nothing was done.
@@ -86,9 +87,10 @@ def _layer(end: ov.Output, attended: Mapping[str, Attended]) -> tuple[ov.Output,
 
 def _fits(layer: Layer, width: int) -> bool:
     linear = (layer.mixed, layer.out, layer.wide, layer.narrow)
-    sizes = [(len(one.by), len(one.scale)) for one in linear]
-    wide = len(layer.wide.scale)
-    return sizes == [(width, 3 * width), (width, width), (width, wide), (wide, width)]
+    sizes = [(one.rows, one.columns) for one in linear]
+    wide = layer.wide.columns
+    fits = sizes == [(width, 3 * width), (width, width), (width, wide), (wide, width)]
+    return fits and len({one.bytes for one in linear}) == 1
 
 
 def _end(norm: ov.Node) -> ov.Output:
@@ -125,34 +127,47 @@ def _added(value: ov.Output) -> tuple[Linear, ov.Output, ov.Output]:
 
 
 def _linear(value: ov.Output) -> tuple[Linear, ov.Output]:
-    """A linear layer whose activations are rounded to a range, and what it reads."""
+    """A linear layer and what it reads."""
     value, bias = _split(value, "Add")
     product = _of(value, "MatMul")
     found = product.get_attributes()
     _check(found["transpose_b"] and not found["transpose_a"])
-    rounding = _of(product.input_value(0), "FakeQuantize")
+    read, weights = product.input_values()
+    floats = constant(weights)
+    if floats is None:
+        return _whole(read, weights, bias)
+    columns, _ = _shape(floats, 2)
+    return Linear.rounded(floats, _or(bias, 0, columns)), read
+
+
+def _whole(read: ov.Output, weights: ov.Output, bias: Floats | None) -> tuple[Linear, ov.Output]:
+    """One of whole numbers, whose activations are rounded to a range."""
+    rounding = _of(read, "FakeQuantize")
     _check(rounding.get_attributes()["levels"] == _LEVELS)
     low, high, *to = map(_number, rounding.input_values()[1:])
     _check([low, high] == to)
     states, smooth = _split(rounding.input_value(0), "Multiply")
-    scaled = _of(product.input_value(1), "Multiply")
-    weights, worth = (unconverted(one).get_node() for one in scaled.input_values())
-    _check({weights.get_type_name(), worth.get_type_name()} == {"Constant"})
-    whole = weights.data
-    columns, rows = whole.shape
-    _check(whole.dtype == np.int8 and not columns % PAIR and not rows % DEEP)
+    scaled = _of(weights, "Multiply")
+    whole, worth = (unconverted(one).get_node() for one in scaled.input_values())
+    _check({whole.get_type_name(), worth.get_type_name()} == {"Constant"})
+    _check(whole.data.dtype == np.int8)
+    columns, rows = _shape(whole.data, 1)
     _check(worth.data.size == columns)
-    return (
-        Linear.make(
-            whole,
-            worth.data.astype(np.float32).ravel(),
-            np.zeros(columns, np.float32) if bias is None else bias,
-            np.ones(rows, np.float32) if smooth is None else smooth,
-            low,
-            high,
-        ),
-        states,
-    )
+    each = worth.data.astype(np.float32).ravel()
+    smoothed = _or(smooth, 1, rows)
+    return Linear.whole(whole.data, each, _or(bias, 0, columns), smoothed, low, high), states
+
+
+def _shape(weights: NDArray[Any], size: int) -> tuple[int, int]:
+    """Columns and rows of weights that take so many bytes each, where tiles can hold them."""
+    _check(weights.ndim == 2)
+    columns, rows = weights.shape
+    _check(not columns % PAIR and not rows * size % DEEP)
+    return columns, rows
+
+
+def _or(found: Floats | None, otherwise: float, width: int) -> Floats:
+    return np.full(width, otherwise, np.float32) if found is None else found
 
 
 def _number(value: ov.Output) -> float:

@@ -1,4 +1,4 @@
-"""An encoder's layers in int8 in one step: `encoder.c`, as an operation of OpenVINO's."""
+"""An encoder's layers in one step, int8 or bf16: `encoder.c`, and the operation of OpenVINO's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from predictor.engines.silent import ov
 Floats = NDArray[np.float32]
 
 DEEP, PAIR = 64, 32
-"""Products are of so many rows and columns at a time: a layer's sizes are multiples of these."""
-_COLUMNS, _ROWS = 16, 4
-"""A tile of weights holds 64 rows of 16 columns, four rows side by side."""
+"""Products are of so many bytes of rows, and of so many columns, at a time: a layer's sizes are
+multiples of these."""
+_COLUMNS, _SIDE = 16, 4
+"""A tile of weights holds 64 bytes of 16 columns: of each four bytes side by side."""
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int
 _ARGUMENTS = (
     *(_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER, _COUNT),
@@ -37,6 +38,7 @@ class _Linear(ctypes.Structure):
         ("zero", ctypes.c_float),
         ("rows", _COUNT),
         ("columns", _COUNT),
+        ("bytes", _COUNT),
     )
 
 
@@ -56,24 +58,25 @@ class _Layer(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A linear layer of whole numbers, its weights in the order of tiles.
+    """A linear layer, its weights in the order of tiles.
 
     Attributes:
-        weights: int8 of shape (columns / 16, rows / 64, 16, 16, 4).
-        scale: for each column, what a sum of products is worth.
-        shift: for each column, what is added to that.
-        by: for each row, what its activation is multiplied with, for it to be in steps.
-        zero: the step, with a fraction, that an activation of 0 is.
+        weights: int8, or bf16 as uint16, of shape (columns / 16, tiles, 16, 16, numbers in four
+            bytes).
+        shift: for each column, what is added to a sum of products.
+        scale: int8: for each column, what a sum of products is worth.
+        by: int8: for each row, what its activation is multiplied with, for it to be in steps.
+        zero: int8: the step, with a fraction, that an activation of 0 is.
     """
 
-    weights: NDArray[np.int8]
-    scale: Floats
+    weights: NDArray[np.int8] | NDArray[np.uint16]
     shift: Floats
-    by: Floats
-    zero: float
+    scale: Floats | None = None
+    by: Floats | None = None
+    zero: float = 0.0
 
     @classmethod
-    def make(
+    def whole(
         cls,
         weights: NDArray[np.int8],
         worth: Floats,
@@ -82,7 +85,7 @@ class Linear:
         low: float,
         high: float,
     ) -> Linear:
-        """From what a model says.
+        """In int8, from what a model says.
 
         Args:
             weights: of shape (columns, rows).
@@ -94,22 +97,57 @@ class Linear:
         """
         step = (high - low) / 255
         sums = weights.sum(axis=1, dtype=np.int64)
-        columns, rows = weights.shape
-        tiles = weights.reshape(columns // _COLUMNS, _COLUMNS, rows // DEEP, -1, _ROWS)
         return cls(
-            np.ascontiguousarray(tiles.transpose(0, 2, 3, 1, 4)),
-            (worth * step).astype(np.float32),
+            _tiles(weights),
             (bias + worth * low * sums).astype(np.float32),
+            (worth * step).astype(np.float32),
             (smooth / step).astype(np.float32),
             -low / step,
         )
 
+    @classmethod
+    def rounded(cls, weights: Floats, bias: Floats) -> Linear:
+        """In bf16.
+
+        Args:
+            weights: of shape (columns, rows).
+            bias: for each column.
+        """
+        return cls(_tiles(attention.bf16(weights)), bias)
+
+    @property
+    def bytes(self) -> int:
+        """Of a weight and of an activation."""
+        return self.weights.itemsize
+
+    @property
+    def rows(self) -> int:
+        """The width of what it reads."""
+        return self.weights.size // self.columns
+
+    @property
+    def columns(self) -> int:
+        """The width of what it gives."""
+        return len(self.shift)
+
     def where(self) -> _Linear:
         """As C reads it."""
-        arrays = (self.weights, self.scale, self.shift, self.by)
         return _Linear(
-            *(one.ctypes.data for one in arrays), self.zero, len(self.by), len(self.scale)
+            *map(_address, (self.weights, self.scale, self.shift, self.by)),
+            *(self.zero, self.rows, self.columns, self.bytes),
         )
+
+
+def _tiles(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights of shape (columns, rows) in the order in which AMX reads them."""
+    columns, _ = weights.shape
+    deep, side = DEEP // weights.itemsize, _SIDE // weights.itemsize
+    tiles = weights.reshape(columns // _COLUMNS, _COLUMNS, -1, deep // side, side)
+    return np.ascontiguousarray(tiles.transpose(0, 2, 3, 1, 4))
+
+
+def _address(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +166,7 @@ class Norm:
 
     def where(self) -> _Norm:
         """As C reads it."""
-        arrays = (self.scale, self.shift)
-        return _Norm(*(None if one is None else one.ctypes.data for one in arrays), self.least)
+        return _Norm(_address(self.scale), _address(self.shift), self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +251,7 @@ class Layers:
             len(sizes),
             rows.ctypes.data,
             (len(rows) + 1) // 2,
-            None if kept is None else kept.ctypes.data,
+            _address(kept),
             len(out),
             self._where,
             self.count,

@@ -1,5 +1,5 @@
 """The rewritten model on OpenVINO, whose fused kernels are the fastest for it on a CPU; in bf16 and
-int8 with attention of our own.
+int8 with an encoder or attention of our own.
 
 A bundle may hold the model in OpenVINO's own form beside GLiNER's files (`openvino.xml`,
 `openvino.bin`, written by `export`): that starts in a fraction of the time and memory, with
@@ -79,7 +79,7 @@ class OpenVinoEngine(Reading):
         self.fused = 0
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
-            self.fused = (precision == "int8" and blocks.fuse(model)) or fused.fuse(model)
+            self.fused = blocks.fuse(model) or fused.fuse(model)
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
         if precision == "int8":

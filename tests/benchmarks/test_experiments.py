@@ -33,6 +33,7 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[int] = []
     side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked, turns.append)
     [opened] = experiments.open_loop(ours, model, 20.0, PLAN, tmp_path)
+    [parts] = experiments.parts(ours, model, PLAN, tmp_path)
     lone = experiments.lone(ours, model, PLAN, tmp_path)
     [row], [failed], [read] = side.closed, side.failed, side.accuracy
 
@@ -43,6 +44,9 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 100 < row["memory_mb"] < 3000
     assert failed["system"] == "fast-gliner-fp32"
     assert "missing" in failed["reason"]
+    assert 0 < parts["queue_ms"] < parts["mean_ms"]
+    assert 0 < parts["model_ms"] < parts["mean_ms"]
+    assert 0 < parts["outside_share"] < 1
     assert 0 < lone["nothing_p50_ms"] < lone["http_p50_ms"]
     assert lone["bare_p50_ms"] < lone["http_p50_ms"]
     assert opened["offered"] == 10.0

@@ -60,6 +60,7 @@ def found() -> Results:
             for by in ("words", "labels")
             for size in (10, 100)
         ],
+        parts=[{"system": "ours-bf16", "outside_share": share} for share in (0.04, 0.09, 0.03)],
         lone=[{"system": "ours-bf16", "added_ms": 4.0, "http_p50_ms": 50.0, "bare_p50_ms": 46.0}],
         accuracy=[
             {"model": model, "system": system, "f1": f1}
@@ -112,6 +113,7 @@ def test_targets(found: Results) -> None:
         "p99 at 70 % of capacity, ms": (450.0, True),
         "of capacity at 150 % load": (0.95, True),
         "lost or timed out at 150 % load": (1, False),
+        "of a request's time outside the model, 16 callers": (0.04, True),
         "ms added to a lone request": (4.0, True),
         "of a lone request's time outside the engine": (0.08, False),
     }

@@ -251,11 +251,13 @@ def test_drain() -> None:
 
 
 def test_metrics() -> None:
-    """The wait, the batches, their padding and the work that waits are counted."""
+    """The wait, the time in the model, the batches, their padding and what waits are counted."""
     engine = fakes.GatedEngine()
     counted = (
         "gliner_queue_seconds_count",
         "gliner_queue_seconds_sum",
+        "gliner_model_seconds_count",
+        "gliner_model_seconds_sum",
         "gliner_batch_windows_count",
         "gliner_batch_windows_sum",
         "gliner_batch_positions_sum",
@@ -282,9 +284,11 @@ def test_metrics() -> None:
     work, pending = play(scenario())
 
     added = [now - then for now, then in zip(values(*counted), before, strict=True)]
-    requests, waited, batches, windows, positions, all_positions, padding = added
-    assert (requests, batches, windows, pending) == (3, 2, 3, 3)
+    requests, waited, finished, inside, batches, *counts = added
+    windows, positions, all_positions, padding = counts
+    assert (requests, finished, batches, windows, pending) == (3, 3, 2, 3, 3)
     assert waited > 0.19
+    assert 0.09 < inside < waited
     assert work > 0
     # Windows of 12, 11 and 17 positions, of which the last two shared a forward pass.
     assert (positions, all_positions, padding) == (12 + 2 * 17, 12 + 2 * 17, 6)

@@ -42,8 +42,9 @@ def test_a_model_scores_as_with_openvinos_own(
     assert reference.rewritten is not None
     expected = reference.score(WINDOWS)
     ours = load(folder)
-    monkeypatch.setattr(attention, "level", lambda: 0)
-    theirs = load(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(attention, "level", lambda: 0)
+        theirs = load(folder)
 
     assert ours.fused == (len(reference.rewritten.blocks) if attention.library() else 0)
     assert theirs.fused == 0
