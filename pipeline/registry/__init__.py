@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -170,9 +169,9 @@ class Registry:
     def tag(self, version: Version, tags: Mapping[str, object]) -> None:
         """Set tags of a version."""
         with self._asking():
+            set_tag, number = self.client.set_model_version_tag, str(version.number)
             for key, value in tags.items():
-                set_tag = partial(self.client.set_model_version_tag, self.name, str(version.number))
-                faults.upsert(partial(set_tag, key, str(value)[:5000]))
+                faults.upsert(set_tag, self.name, number, key, str(value)[:5000])
 
     def event(self, version: Version, text: str) -> None:
         """Write a line into a version's history."""
@@ -182,7 +181,7 @@ class Registry:
         """Move an alias to a version, and say why in its history."""
         with self._asking():
             set_alias = self.client.set_registered_model_alias
-            faults.upsert(partial(set_alias, self.name, alias, str(version.number)))
+            faults.upsert(set_alias, self.name, alias, str(version.number))
         self.event(version, f"{alias}: {reason}")
 
     def drop(self, alias: str) -> None:
@@ -240,7 +239,7 @@ class Registry:
         """Set tags of a run."""
         with self._asking():
             for key, value in tags.items():
-                faults.upsert(partial(self.client.set_tag, run_id, key, str(value)[:5000]))
+                faults.upsert(self.client.set_tag, run_id, key, str(value)[:5000])
 
     def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Mark a run as ended."""

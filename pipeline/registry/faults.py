@@ -76,9 +76,9 @@ def _collided(error: BaseException) -> bool:
 
 
 @retry(retry=retry_if_exception(_collided), stop=stop_after_attempt(3), reraise=True)
-def upsert(write: Callable[[], object]) -> None:
+def upsert(write: Callable[..., object], *values: str) -> None:
     """Set a tag or an alias; once more where another did so at the same moment."""
-    write()
+    write(*values)
 
 
 @contextmanager

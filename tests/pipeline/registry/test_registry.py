@@ -95,20 +95,12 @@ def test_two_at_once_make_one_version(registry: Registry, tmp_path: Path) -> Non
     """MLflow has no lock: the later of two equal versions goes, and both callers get the first."""
     ids = files(registry, tmp_path)
     got: list[int] = []
-    barrier = threading.Barrier(3)
 
-    def register() -> None:
-        mine = Registry(registry.settings)
-        barrier.wait()
+    def register(mine: Registry, _number: int) -> None:
         tags = {Tag.BUNDLE_DIGEST: "a", Tag.STATUS: "candidate"}
         got.append(mine.add(run_id=ids[0], model_id=ids[1], tags=tags, description="").number)
 
-    threads = [threading.Thread(target=register) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    assert at_once(registry, register, writers=3) == []
     [version] = registry.versions()
     assert got == [version.number] * 3
 
@@ -145,13 +137,14 @@ def test_a_step_that_another_was_quicker_than_is_tried_again(
 def at_once(
     registry: Registry,
     write: Callable[[Registry, int], None],
-    rounds: int,
     *,
+    writers: int = 2,
+    rounds: int = 1,
     until_error: bool = False,
 ) -> list[PipelineError]:
-    """What two raise that write at the same moment, round by round."""
+    """What some raise that write at the same moment, round by round."""
     errors: list[PipelineError] = []
-    barrier = threading.Barrier(2)
+    barrier = threading.Barrier(writers)
 
     def rush() -> None:
         mine = Registry(registry.settings)
@@ -165,7 +158,7 @@ def at_once(
             if until_error and errors:
                 return
 
-    threads = [threading.Thread(target=rush) for _ in range(2)]
+    threads = [threading.Thread(target=rush) for _ in range(writers)]
     for thread in threads:
         thread.start()
     for thread in threads:
