@@ -275,11 +275,11 @@ EXPORT int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *siz
     const size_t pairs = (size_t)at.wide * 2 * SIDE * sizeof(float);
     const size_t block = (size_t)SIDE * (width + 1) * sizeof(float);
     const size_t all = 4 * states + 2 * band + 3 * lines + pairs + block + 11 * 64;
-    char *memory = aligned_alloc(64, (all + 63) / 64 * 64), *next = memory;
-    if (!memory)
+    char *next = scratch(HEAD, all);
+    if (!next)
         return 1;
     /* Zeros, for what is behind the last row of a tile weighs nothing but must be a number. */
-    memset(memory, 0, all);
+    memset(next, 0, all);
     at.queries = taken(&next, states), at.keys = taken(&next, states);
     at.turned = taken(&next, states), at.values = taken(&next, states);
     at.ahead = taken(&next, band), at.behind = taken(&next, band);
@@ -302,7 +302,6 @@ EXPORT int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *siz
     }
     if (level == AMX)
         release();
-    free(memory);
     return 0;
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.engines.operation import Operation, Operations
 from predictor.engines.silent import ov
 
 LEVELS = ("neither", "AVX-512 BF16", "AMX")
@@ -19,7 +20,6 @@ LEVELS = ("neither", "AVX-512 BF16", "AMX")
 AVX512, AMX = 1, 2
 STEP = 32
 """The width of a head is a multiple of this."""
-_TYPE = ov.Type.bf16
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int
 _ARGUMENTS = (
     *(_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _COUNT),
@@ -127,34 +127,26 @@ def attend(
         raise MemoryError
 
 
-class Attention(ov.Op):  # type: ignore[misc]  # has no types
-    """The same as an operation of OpenVINO's: from (mixed, sizes, rows) to what `attend` gives.
-
-    OpenVINO makes one anew, and asks it for its shape, whenever another shape comes.
-    """
+class Attention(Operation):
+    """The same as an operation of OpenVINO's: from (mixed, sizes, rows) to what `attend` gives."""
 
     def __init__(
         self,
-        inputs: Sequence[ov.Output] | None = None,
-        heads: int = 1,
-        width: int = 1,
-        tables: Tables | None = None,
+        inputs: Sequence[ov.Output],
+        among: Operations,
+        heads: int,
+        width: int,
+        tables: Tables | None,
     ) -> None:
         self.heads, self.width, self.tables = heads, width, tables
-        super().__init__(self, inputs if inputs is None else list(inputs))
+        super().__init__(inputs, among)
 
-    def validate_and_infer_types(self) -> None:
-        total = self.get_input_partial_shape(0).get_dimension(0)
-        self.set_output_type(0, _TYPE, ov.PartialShape([total, self.width]))
+    def shape(self, inputs: Sequence[ov.Output]) -> ov.PartialShape:
+        mixed, *_ = inputs
+        return ov.PartialShape([mixed.get_partial_shape().get_dimension(0), self.width])
 
-    def clone_with_new_inputs(self, new_inputs: Sequence[ov.Output]) -> Attention:
-        return Attention(new_inputs, self.heads, self.width, self.tables)
-
-    def visit_attributes(self, visitor: object) -> bool:
-        return True
-
-    def has_evaluate(self) -> bool:
-        return True
+    def copy(self, inputs: Sequence[ov.Output], among: Operations) -> Attention:
+        return Attention(inputs, among, self.heads, self.width, self.tables)
 
     def evaluate(self, outputs: list[ov.Tensor], inputs: list[ov.Tensor]) -> bool:
         mixed, sizes, rows = (one.data for one in inputs)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from predictor.engines import attention, fused
 from predictor.engines.encoder import DEEP, PAIR, Encoder, Floats, Layer, Layers, Linear, Norm
 from predictor.engines.fused import Attended, constant, unconverted
+from predictor.engines.operation import Operations
 from predictor.engines.silent import ov
 
 operations = ov.opset15
@@ -26,17 +27,18 @@ class _Otherwise(Exception):
     """A model is not as it is looked for."""
 
 
-def fuse(model: ov.Model) -> int:
+def fuse(model: ov.Model) -> Operations:
     """Put our encoder where a model has its own, in int8 where that is.
 
     Args:
         model: converted, as `quantised` has made it, or read from a file.
 
     Returns:
-        How many layers it has; 0 where nothing was done.
+        What computes its layers; nothing where nothing was done.
     """
+    done = Operations()
     if attention.level() < attention.AMX:
-        return 0
+        return done
     attended = {_name(one.seen): one for one in fused.attended(model)}
     layers: list[Layer] = []
     reads = gives = kept = None
@@ -46,19 +48,20 @@ def fuse(model: ov.Model) -> int:
         except _Otherwise:
             continue
         if kept is not None or (gives is not None and states != gives):
-            return 0
+            return done
         reads, gives, kept = reads or states, end, around.kept
         layers.append(layer)
     heads = {one.heads for one in attended.values()}
     if reads is None or gives is None or len(layers) < len(attended) or len(heads) > 1:
-        return 0
+        return done
     inputs = [operations.convert(reads, "bf16").output(0), *fused.lengths(model)]
     if kept is not None:
         inputs.append(operations.convert(kept, "i32").output(0))
-    states = operations.convert(Encoder(inputs, Layers(layers, heads.pop())), "f32").output(0)
-    gives.replace(states)
+    own = Encoder(inputs, done, Layers(layers, heads.pop()))
+    gives.replace(operations.convert(own, "f32").output(0))
     model.validate_nodes_and_infer_types()
-    return len(layers)
+    done.layers = len(layers)
+    return done
 
 
 def _layer(end: ov.Output, attended: Mapping[str, Attended]) -> tuple[ov.Output, Attended, Layer]:

@@ -111,8 +111,8 @@ EXPORT int encode(const bf16 *given, bf16 *out, int total, const int32_t *sizes,
     const size_t floats = padded * width * sizeof(float);
     const size_t mixes = padded * 3 * width * sizeof(bf16), active = padded * bytes;
     const size_t all = floats + floats / 2 + mixes + active * (width + wide) + 5 * 64;
-    char *memory = aligned_alloc(64, (all + 63) / 64 * 64), *next = memory;
-    if (!memory)
+    char *next = scratch(PASS, all);
+    if (!next)
         return 1;
     float *states = taken(&next, floats);
     bf16 *seen = taken(&next, floats / 2), *mixed = taken(&next, mixes);
@@ -150,7 +150,6 @@ EXPORT int encode(const bf16 *given, bf16 *out, int total, const int32_t *sizes,
     if (level == AMX)
         release();
     narrow(states, (size_t)total * width, out);
-    free(memory);
     return failed;
 }
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from predictor.engines import attention
 from predictor.engines.attention import Tables
+from predictor.engines.operation import Operation, Operations
 from predictor.engines.silent import ov
 
 Floats = NDArray[np.float32]
@@ -262,37 +263,26 @@ class Layers:
             raise MemoryError
 
 
-class Encoder(ov.Op):  # type: ignore[misc]  # has no types
+class Encoder(Operation):
     """The same as an operation of OpenVINO's.
 
     From (states, sizes, rows), and the places that are kept, int32, where there are such, to what
     `Layers.encode` gives.
     """
 
-    def __init__(
-        self, inputs: Sequence[ov.Output] | None = None, layers: Layers | None = None
-    ) -> None:
+    def __init__(self, inputs: Sequence[ov.Output], among: Operations, layers: Layers) -> None:
         self.layers = layers
-        super().__init__(self, inputs if inputs is None else list(inputs))
+        super().__init__(inputs, among)
 
-    def validate_and_infer_types(self) -> None:
-        states = self.get_input_partial_shape(0)
-        left = self.get_input_partial_shape(3) if self.get_input_size() > 3 else states
-        shape = ov.PartialShape([left.get_dimension(0), states.get_dimension(1)])
-        self.set_output_type(0, ov.Type.bf16, shape)
+    def shape(self, inputs: Sequence[ov.Output]) -> ov.PartialShape:
+        states, _, _, *kept = (one.get_partial_shape() for one in inputs)
+        left = kept[0] if kept else states
+        return ov.PartialShape([left.get_dimension(0), states.get_dimension(1)])
 
-    def clone_with_new_inputs(self, new_inputs: Sequence[ov.Output]) -> Encoder:
-        return Encoder(new_inputs, self.layers)
-
-    def visit_attributes(self, visitor: object) -> bool:
-        return True
-
-    def has_evaluate(self) -> bool:
-        return True
+    def copy(self, inputs: Sequence[ov.Output], among: Operations) -> Encoder:
+        return Encoder(inputs, among, self.layers)
 
     def evaluate(self, outputs: list[ov.Tensor], inputs: list[ov.Tensor]) -> bool:
-        if self.layers is None:
-            return False
         states, sizes, rows, *more = (one.data for one in inputs)
         kept = more[0] if more else None
         outputs[0].shape = (len(states if kept is None else kept), states.shape[1])

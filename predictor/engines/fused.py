@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.engines import attention
+from predictor.engines.operation import Operations
 from predictor.engines.reading import Batch
 from predictor.engines.silent import ov
 
@@ -26,29 +27,29 @@ _ON_THE_WAY = {"Slice", "Reshape", "Transpose", "Convert", "Gather"}
 """Read their first input, and no more of the model by the others."""
 
 
-def fuse(model: ov.Model) -> int:
+def fuse(model: ov.Model) -> Operations:
     """Put our attention where a rewritten model has its own.
 
     Args:
         model: converted or read; the same with activations rounded to int8 between its layers.
 
     Returns:
-        In how many layers. Others stay as they are: those whose heads have another width, and all
+        One for each layer. Others stay as they are: those whose heads have another width, and all
         of them where it was not built, or not for this processor.
     """
+    done = Operations()
     if not attention.level():
-        return 0
+        return done
     sizes, rows = lengths(model)
-    done = 0
     for layer in list(attended(model)):
         mixed = operations.convert(layer.mixed, "bf16")
         inputs = [mixed.output(0), sizes, rows]
-        own = attention.Attention(inputs, layer.heads, layer.width, layer.tables)
+        own = attention.Attention(inputs, done, layer.heads, layer.width, layer.tables)
         seen = operations.convert(own, "f32")
         if layer.kept is not None:
             seen = operations.gather(seen, layer.kept, operations.constant(0))
         layer.seen.replace(seen.output(0))
-        done += 1
+        done.layers += 1
     model.validate_nodes_and_infer_types()
     return done
 

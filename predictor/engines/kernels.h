@@ -16,8 +16,9 @@ int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int
 
 #if defined(__x86_64__) && defined(__linux__)
 
+#include "scratch.h"
+
 #include <immintrin.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SIDE 16 /* rows of a tile; numbers in a register */

@@ -79,7 +79,8 @@ class OpenVinoEngine(Reading):
         self.fused = 0
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
-            self.fused = blocks.fuse(model) or fused.fuse(model)
+            self._operations = blocks.fuse(model) or fused.fuse(model)
+            self.fused = self._operations.layers
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
         if precision == "int8":
@@ -187,7 +188,21 @@ def _converted(found: Bundle) -> tuple[ov.Model, Facts, Tokenizer]:
             f"{found.folder}: openvino cannot convert this model ({type(error).__name__}); "
             "use the engine torch"
         ) from None
+    finally:
+        _forget_traced()
     return converted, facts, reader.tokenizer
+
+
+def _forget_traced() -> None:
+    """Let go of what was traced, which TorchScript would keep for its next use, weights and all.
+
+    As OpenVINO's own examples do it; nothing else here uses TorchScript.
+    """
+    import torch
+
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
 
 
 def _capabilities(core: ov.Core) -> Sequence[str]:
