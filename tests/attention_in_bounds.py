@@ -73,7 +73,8 @@ def layers(sizes: list[int], source: np.random.Generator, *, whole: bool) -> Non
     for using in range(1, attention.level() + 1):
         out = np.zeros((len(kept), width), np.uint16)
         rows = np.zeros(1, np.int32)
-        Layers([one, one], heads).encode(states, out, np.array(sizes, np.int32), rows, kept, using)
+        lengths = np.array(sizes, np.int32)
+        Layers([one, one], heads, 2).encode(states, out, lengths, rows, kept, using)
         if not out.any():
             raise SystemExit(f"layers of {sizes} at level {using}: nothing came of them")
 

@@ -220,7 +220,7 @@ VECTORS static __m512 add_positions(const head *at, int first, int row, int size
 }
 
 /* One text: of each block of queries its scores, their softmax, and the values by that. */
-VECTORS static void attend(const head *at, bf16 *out, int model, int size, int relative) {
+VECTORS static void see(const head *at, bf16 *out, int model, int size, int relative) {
     const int width = at->width, rows = up(size, STEP), blocks = up(size, SIDE) / SIDE;
     float *shares = at->seen + SIDE * width;
     for (int block = 0; block < blocks; block++) {
@@ -255,54 +255,99 @@ VECTORS static void attend(const head *at, bf16 *out, int model, int size, int r
     }
 }
 
+/* All heads of a layer. */
+typedef struct {
+    const attending *of;
+    int longest;
+    _Atomic int failed;
+} layer;
+
+/* Where a thread has what it computes with; 0 where there is too little memory. Zeros at first in
+ * each pass: what is behind the last row of a tile weighs nothing but must be a number. */
+static int prepare(head *at, const attending *of, int longest) {
+    *at = (head){.multiply = of->level == AMX ? by_tiles : by_vectors,
+                 .width = of->width,
+                 .wide = up(longest, STEP)};
+    at->distances = 2 * at->wide + STEP;
+    const size_t states = (size_t)at->wide * at->width * sizeof(bf16);
+    const size_t band = of->key ? (size_t)at->distances * at->width * sizeof(bf16) : 0;
+    const size_t lines = (size_t)SIDE * (at->wide + STEP) * sizeof(float);
+    const size_t pairs = (size_t)at->wide * 2 * SIDE * sizeof(float);
+    const size_t block = (size_t)SIDE * (at->width + 1) * sizeof(float);
+    const size_t all = 4 * states + 2 * band + 3 * lines + pairs + block + 11 * 64;
+    struct {
+        uint64_t pass;
+        size_t size;
+    } *cleared;
+    char *next = scratch(HEAD, sizeof *cleared + 64 + all);
+    if (!next)
+        return 0;
+    cleared = taken(&next, sizeof *cleared);
+    if (cleared->pass != of->pass || cleared->size != all) {
+        memset(next, 0, all);
+        cleared->pass = of->pass, cleared->size = all;
+    }
+    at->queries = taken(&next, states), at->keys = taken(&next, states);
+    at->turned = taken(&next, states), at->values = taken(&next, states);
+    at->ahead = taken(&next, band), at->behind = taken(&next, band);
+    at->scores = taken(&next, lines), at->diagonal = taken(&next, lines);
+    at->weights = taken(&next, lines), at->backward = taken(&next, pairs);
+    at->seen = taken(&next, block);
+    return 1;
+}
+
+static void attend_head(const void *what, int number) {
+    layer *whole = (layer *)what;
+    const attending *of = whole->of;
+    const int width = of->width, model = of->heads * width;
+    const bf16 *from = of->mixed + number * width;
+    bf16 *to = of->out + number * width;
+    head at;
+    if (!prepare(&at, of, whole->longest)) {
+        whole->failed = 1;
+        return;
+    }
+    if (of->key)
+        place(&at, of->key + (size_t)number * width / 2 * of->table,
+              of->query + (size_t)number * of->table * width, of->table,
+              of->rows + of->furthest - whole->longest, whole->longest);
+    for (int text = 0; text < of->texts; text++) {
+        const int size = of->sizes[text];
+        load(&at, from, model, size);
+        see(&at, to, model, size, of->key != NULL);
+        from += (size_t)size * 3 * model, to += (size_t)size * model;
+    }
+}
+
+int attend(team *team, const attending *of) {
+    layer whole = {.of = of};
+    const int model = of->heads * of->width;
+    int used = 0;
+    for (int text = 0; text < of->texts; text++) {
+        whole.longest = of->sizes[text] > whole.longest ? of->sizes[text] : whole.longest;
+        used += of->sizes[text];
+    }
+    memset(of->out + (size_t)used * model, 0,
+           (size_t)(of->total - used) * model * sizeof *of->out);
+    together(team, attend_head, &whole, of->heads);
+    return whole.failed;
+}
+
+uint64_t new_pass(void) {
+    static _Atomic uint64_t passes;
+    return ++passes;
+}
+
 EXPORT int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int texts,
                      int heads, int width, const uint32_t *key, const bf16 *query, int table,
                      const int32_t *rows, int furthest, int level) {
-    const int relative = key != NULL, model = heads * width;
-    int longest = 0, used = 0;
-    for (int text = 0; text < texts; text++) {
-        longest = sizes[text] > longest ? sizes[text] : longest;
-        used += sizes[text];
-    }
-    memset(out + (size_t)used * model, 0, (size_t)(total - used) * model * sizeof *out);
-    head at = {.multiply = level == AMX ? by_tiles : by_vectors,
-               .width = width,
-               .wide = up(longest, STEP)};
-    at.distances = 2 * at.wide + STEP;
-    const size_t states = (size_t)at.wide * width * sizeof(bf16);
-    const size_t band = relative ? (size_t)at.distances * width * sizeof(bf16) : 0;
-    const size_t lines = (size_t)SIDE * (at.wide + STEP) * sizeof(float);
-    const size_t pairs = (size_t)at.wide * 2 * SIDE * sizeof(float);
-    const size_t block = (size_t)SIDE * (width + 1) * sizeof(float);
-    const size_t all = 4 * states + 2 * band + 3 * lines + pairs + block + 11 * 64;
-    char *next = scratch(HEAD, all);
-    if (!next)
-        return 1;
-    /* Zeros, for what is behind the last row of a tile weighs nothing but must be a number. */
-    memset(next, 0, all);
-    at.queries = taken(&next, states), at.keys = taken(&next, states);
-    at.turned = taken(&next, states), at.values = taken(&next, states);
-    at.ahead = taken(&next, band), at.behind = taken(&next, band);
-    at.scores = taken(&next, lines), at.diagonal = taken(&next, lines);
-    at.weights = taken(&next, lines), at.backward = taken(&next, pairs);
-    at.seen = taken(&next, block);
     if (level == AMX)
         configure();
-    for (int number = 0; number < heads; number++) {
-        const bf16 *from = mixed + number * width;
-        bf16 *to = out + number * width;
-        if (relative)
-            place(&at, key + (size_t)number * width / 2 * table,
-                  query + (size_t)number * table * width, table, rows + furthest - longest, longest);
-        for (int text = 0; text < texts; text++) {
-            load(&at, from, model, sizes[text]);
-            attend(&at, to, model, sizes[text], relative);
-            from += (size_t)sizes[text] * 3 * model, to += (size_t)sizes[text] * model;
-        }
-    }
+    const int failed = attend(NULL, &(attending){mixed, out, total, sizes, texts, heads, width, key,
+                                                 query, table, rows, furthest, level, new_pass()});
     if (level == AMX)
         release();
-    return 0;
+    return failed;
 }
 
 #else

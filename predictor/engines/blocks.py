@@ -27,11 +27,12 @@ class _Otherwise(Exception):
     """A model is not as it is looked for."""
 
 
-def fuse(model: ov.Model) -> Operations:
+def fuse(model: ov.Model, cores: int = 1) -> Operations:
     """Put our encoder where a model has its own, in int8 where that is.
 
     Args:
         model: converted, as `quantised` has made it, or read from a file.
+        cores: how many a pass may use.
 
     Returns:
         What computes its layers; nothing where nothing was done.
@@ -57,7 +58,7 @@ def fuse(model: ov.Model) -> Operations:
     inputs = [operations.convert(reads, "bf16").output(0), *fused.lengths(model)]
     if kept is not None:
         inputs.append(operations.convert(kept, "i32").output(0))
-    own = Encoder(inputs, done, Layers(layers, heads.pop()))
+    own = Encoder(inputs, done, Layers(layers, heads.pop(), cores))
     gives.replace(operations.convert(own, "f32").output(0))
     model.validate_nodes_and_infer_types()
     done.layers = len(layers)

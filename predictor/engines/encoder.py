@@ -26,7 +26,7 @@ _COLUMNS, _SIDE = 16, 4
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int
 _ARGUMENTS = (
     *(_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER, _COUNT),
-    *(_POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _COUNT),
+    *(_POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _COUNT, _COUNT),
 )
 
 
@@ -215,10 +215,11 @@ class Layers:
     Args:
         layers: of one width.
         heads: of each.
+        cores: how many a pass may use while no other needs them; see `team.h`.
     """
 
-    def __init__(self, layers: Sequence[Layer], heads: int) -> None:
-        self.count, self.heads = len(layers), heads
+    def __init__(self, layers: Sequence[Layer], heads: int, cores: int = 1) -> None:
+        self.count, self.heads, self.cores = len(layers), heads, cores
         self._layers = layers  # whose memory C reads
         self._where = (_Layer * len(layers))(*(one.where() for one in layers))
 
@@ -231,7 +232,7 @@ class Layers:
         kept: NDArray[np.int32] | None,
         using: int,
     ) -> None:
-        """Compute the layers on the calling thread, without Python's lock.
+        """Compute the layers on the calling thread, without Python's lock, with what helps it.
 
         Args:
             states: bf16 of shape (total, width).
@@ -258,6 +259,7 @@ class Layers:
             self.count,
             self.heads,
             using,
+            self.cores,
         )
         if failed:
             raise MemoryError

@@ -2,6 +2,8 @@
 #ifndef KERNELS_H
 #define KERNELS_H
 
+#include "team.h"
+
 #include <stdint.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -9,10 +11,27 @@ enum { NEITHER, AVX512, AMX };
 
 typedef uint16_t bf16;
 
-/* See attention.py. */
-int attention(const bf16 *mixed, bf16 *out, int total, const int32_t *sizes, int texts, int heads,
-              int width, const uint32_t *key, const bf16 *query, int table, const int32_t *rows,
-              int furthest, int level);
+int attention_level(void);
+
+/* Attention of one layer. See attention.py; `pass` is another number for each. */
+typedef struct {
+    const bf16 *mixed;
+    bf16 *out;
+    int total;
+    const int32_t *sizes;
+    int texts, heads, width;
+    const uint32_t *key;
+    const bf16 *query;
+    int table;
+    const int32_t *rows;
+    int furthest, level;
+    uint64_t pass;
+} attending;
+
+uint64_t new_pass(void);
+
+/* By all who help, in whose tiles everything has its place. 0 where all went well. */
+int attend(team *team, const attending *of);
 
 #if defined(__x86_64__) && defined(__linux__)
 

@@ -1,4 +1,4 @@
-/* Linear layers in whole numbers or in bf16, of one thread; for encoder.c.
+/* Linear layers in whole numbers or in bf16, for encoder.c.
  *
  * A product of 32 rows by 32 columns stays in the registers until it is whole, and what follows is
  * done while it is in the nearest cache. Weights and activations lie in tiles of 16 lines of 64
@@ -19,6 +19,7 @@
 
 #define PAIR (2 * SIDE) /* rows and columns of a product that stays in the registers */
 #define PANEL (192 << 10) /* weights that meet all rows before the next: a part of a large cache */
+#define EVEN 3 /* parts for each hand at least, so that hands are done at about the same time */
 
 enum bytes { WHOLE = 1, BF16 = 2 }; /* of a weight, and of an activation */
 
@@ -227,29 +228,48 @@ static product *const products[][2] = {
     [BF16] = {bf16_by_vectors, bf16_by_tiles},
 };
 
-/* A linear layer over `total` rows of activations; those up to a multiple of PAIR may be anything. */
-static void multiply(const linear *by, const uint8_t *active, int total, const destination *to,
-                     int level) {
+/* A linear layer over `total` rows of activations. */
+typedef struct {
+    const linear *by;
+    const uint8_t *active;
+    int total;
+    const destination *to;
+    int level, group, hands;
+} multiplication;
+
+/* A group of columns. */
+static void multiply_group(const void *what, int part) {
     _Alignas(64) int32_t found[PAIR * PAIR];
-    product *const way = products[by->bytes][level == AMX];
-    finisher *const then = finishers[by->bytes][to->kind];
-    const int width = by->rows * by->bytes, pairs = PANEL / (PAIR * by->rows);
-    const int group = PAIR * (pairs ? pairs : 1);
-    for (int start = 0; start < by->columns; start += group) {
-        const int end = start + group < by->columns ? start + group : by->columns;
-        for (int row = 0; row < total; row += PAIR) {
-            const int count = total - row < PAIR ? total - row : PAIR;
-            for (int column = start; column < end; column += PAIR) {
-                const uint8_t *weights = by->weights + (size_t)column * width;
-                /* The next ones come from far: the first two blocks of rows call them, half each. */
-                const uint8_t *soon = NULL;
-                if (row <= PAIR && column + group < by->columns)
-                    soon = weights + (size_t)(group + row / 2) * width;
-                way(found, active + (size_t)row * width, weights, width / DEEP, count, soon);
-                then(found, row, count, column, by, to);
-            }
+    const multiplication *of = what;
+    const linear *by = of->by;
+    product *const way = products[by->bytes][of->level == AMX];
+    finisher *const then = finishers[by->bytes][of->to->kind];
+    const int width = by->rows * by->bytes, start = part * of->group;
+    const int end = start + of->group < by->columns ? start + of->group : by->columns;
+    for (int row = 0; row < of->total; row += PAIR) {
+        const int count = of->total - row < PAIR ? of->total - row : PAIR;
+        for (int column = start; column < end; column += PAIR) {
+            const uint8_t *weights = by->weights + (size_t)column * width;
+            /* The next ones come from far: the first two blocks of rows call them, half each. */
+            const uint8_t *soon = NULL;
+            const int next = of->hands * of->group;
+            if (row <= PAIR && column + next < by->columns)
+                soon = weights + (size_t)(next + row / 2) * width;
+            way(found, of->active + (size_t)row * width, weights, width / DEEP, count, soon);
+            then(found, row, count, column, by, of->to);
         }
     }
+}
+
+/* Rows up to a multiple of PAIR may be anything. */
+static void multiply(team *by_whom, const linear *by, const uint8_t *active, int total,
+                     const destination *to, int level) {
+    const int pairs = by->columns / PAIR, whole = PANEL / (PAIR * by->rows), many = hands(by_whom);
+    int group = whole ? whole : 1;
+    while (many > 1 && group > 1 && (pairs + group - 1) / group < EVEN * many)
+        group /= 2;
+    const multiplication of = {by, active, total, to, level, PAIR * group, many};
+    together(by_whom, multiply_group, &of, (pairs + group - 1) / group);
 }
 
 #endif

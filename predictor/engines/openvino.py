@@ -79,7 +79,7 @@ class OpenVinoEngine(Reading):
         self.fused = 0
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
-            self._operations = blocks.fuse(model) or fused.fuse(model)
+            self._operations = blocks.fuse(model, threads) or fused.fuse(model)
             self.fused = self._operations.layers
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")

@@ -6,8 +6,9 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { BOUNDARY = 64 };
+enum { BOUNDARY = 64, START = 64 };
 
 #ifdef __SANITIZE_ADDRESS__
 enum { EXACT = 1 }; /* so that nobody writes behind the end unseen */
@@ -45,6 +46,7 @@ char *scratch(enum use use, size_t size) {
         }
     }
     own += use;
+    size = size < START ? START : size;
     if (own->size < size || EXACT) {
         free(own->whole);
         *own = (block){.whole = malloc(size + BOUNDARY), .size = size};
@@ -52,6 +54,7 @@ char *scratch(enum use use, size_t size) {
             own->size = 0;
             return NULL;
         }
+        memset(own->whole, 0, START + BOUNDARY);
     }
     return own->whole + (BOUNDARY - (uintptr_t)own->whole % BOUNDARY) % BOUNDARY;
 }

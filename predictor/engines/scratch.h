@@ -10,7 +10,8 @@
 
 enum use { PASS, HEAD };
 
-/* What was there before is gone where it was less. To 64 bytes; NULL where there is too little. */
+/* To 64 bytes, which are zeros where it is new: it is what it was where that was enough. NULL where
+ * there is too little. */
 char *scratch(enum use use, size_t size);
 
 #endif

@@ -85,7 +85,7 @@ def test_scores_far_apart() -> None:
 def test_nothing_outside_of_its_arrays_is_touched(tmp_path: Path) -> None:
     """Nothing undefined is done either: compiled again, under sanitizers and without a warning."""
     folder = Path(attention.__file__).parent
-    sources = [str(folder / name) for name in ("attention.c", "encoder.c", "scratch.c")]
+    sources = [str(folder / name) for name in ("attention.c", "encoder.c", "scratch.c", "team.c")]
     watched = tmp_path / "watched.so"
     strict = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsanitize=address,undefined")
     built = subprocess.run(

@@ -193,3 +193,23 @@ def test_activations_beyond_their_range_are_at_its_ends() -> None:
         layers.encode(bf16(states), out, sizes, rows, None, using)
 
         assert np.abs(floats(out) - wanted).max() < 0.12, attention.LEVELS[using]
+
+
+@attention_built.required
+@pytest.mark.parametrize("kind", [Product, Floating])
+def test_help_changes_no_bit(kind: type[Linears]) -> None:
+    """Whoever does a part does the same; here by more threads than this machine may have cores."""
+    total = 70
+    book = [Book.drawn(seed, kind, relative=True, plain=False) for seed in (10, 20)]
+    states = bf16(drawn(total, WIDTH))
+    sizes, rows = np.array([total], np.int32), DISTANCES.rows(total).astype(np.int32)
+
+    def found(cores: int, using: int) -> bytes:
+        out = np.zeros((total, WIDTH), np.uint16)
+        layers = Layers([one.packed() for one in book], HEADS, cores)
+        layers.encode(states, out, sizes, rows, None, using)
+        return out.tobytes()
+
+    for using in range(1, attention.level() + 1):
+        alone = found(1, using)
+        assert {found(4, using) for _ in range(100)} == {alone}
