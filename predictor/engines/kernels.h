@@ -56,9 +56,9 @@ static const struct {
                    .bytes = {DEEP, DEEP, DEEP, DEEP, DEEP, DEEP, DEEP, DEEP},
                    .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE}};
 
-TILES static void configure(void) { _tile_loadconfig(&configuration); }
+TILES static inline void configure(void) { _tile_loadconfig(&configuration); }
 
-TILES static void release(void) { _tile_release(); }
+TILES static inline void release(void) { _tile_release(); }
 
 /* Memory for one of several arrays, from what was allocated for all. */
 INLINE void *taken(char **from, size_t size) {

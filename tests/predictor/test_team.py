@@ -13,7 +13,7 @@ from predictor.engines import attention
 
 _ROOT = Path(__file__).parents[2]
 _STRICT = ("-Wall", "-Wextra", "-Werror", "-fsanitize=thread", "-pthread")
-_SOURCES = ("team.c", "attention.c", "scratch.c")
+_SOURCES = ("team.c", "processor.c")
 
 
 @attention_built.required
