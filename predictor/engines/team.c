@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { MOST = 64, SPINS = 1000, CALM = 50 };
+enum { MOST = 64, SPINS = 1000, CALM = 1000 };
 
 /* A step of a pass. How and what stand still from the moment at which its number is shown until its
  * last part is done, so whoever takes a part of that number has read those of its step. */
