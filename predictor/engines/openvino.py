@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from predictor import logs
 from predictor.engines import Window, attention, blocks, exported, fused, quantised
 from predictor.engines.exported import Facts
+from predictor.engines.operation import Operations
 from predictor.engines.reading import Reading, cut
 from predictor.engines.silent import ov
 from predictor.errors import BundleError
@@ -53,10 +54,6 @@ class OpenVinoEngine(Reading):
         precision: `fp32`, `bf16`, or `int8` for a model that is so; a CPU without bf16 computes
             in fp32 what the latter two leave to it.
         threads: CPU threads in all.
-
-    Attributes:
-        fused: layers whose attention is ours, in one step (see `fused`), or that are ours whole
-            (see `blocks`).
     """
 
     name = "openvino"
@@ -76,11 +73,10 @@ class OpenVinoEngine(Reading):
         self.limits = facts.limits
         super().__init__(facts.reader(tokenizer))
         self.lanes = exported.lanes(threads)
-        self.fused = 0
+        self._operations = Operations()
         if hint == "bf16":
             # In what is compiled alone: what is stored is for every processor.
             self._operations = blocks.fuse(model, threads) or fused.fuse(model)
-            self.fused = self._operations.layers
             if not attention.built():
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
         if precision == "int8":
@@ -115,6 +111,12 @@ class OpenVinoEngine(Reading):
             raise exported.no_int8(found, MODEL)
         model, facts, tokenizer = _converted(found)
         return cls(model, facts, tokenizer, precision, threads)
+
+    @property
+    def fused(self) -> int:
+        """Layers whose attention is ours, in one step (see `fused`), or that are ours whole (see
+        `blocks`)."""
+        return self._operations.layers
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""
