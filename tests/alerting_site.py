@@ -68,7 +68,7 @@ class Site:
         """Whether an alert fires, told or silenced."""
         return self.value(f'ALERTS{{alertname="{name}",alertstate="firing"}}') == 1
 
-    def told(self, title: str, seconds: float = 30, *, times: int = 1) -> None:
+    def told(self, title: str, seconds: float = 90, *, times: int = 1) -> None:
         """Wait until a message of this title has come so many times."""
         deadline = time.monotonic() + seconds
         while self.slack.titles.count(title) < times:

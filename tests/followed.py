@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers import RunningServer
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
+def until(true: Callable[[], bool], seconds: float = 90) -> None:
     """Wait for something."""
     deadline = time.monotonic() + seconds
     while not true():

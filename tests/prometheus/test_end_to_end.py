@@ -81,66 +81,68 @@ def test_a_predictor_that_is_gone_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_more_than_it_can_answer(tmp_path: Path) -> None:
-    """Callers are refused and wait: the aim is missed, and the queue is long, until they go."""
-    with watched(tmp_path, max_queue_seconds=2) as (server, site):
+    """Callers are refused: the aim is missed until they go."""
+    # Room for a text or two, however quick this machine is just now.
+    with watched(tmp_path, max_queue_seconds=0.05) as (server, site):
         time.sleep(2)
         before = list(site.slack.titles)
-        with asking(server.url, 24, f"{TEXT} " * 150, 0.05) as seen:
-            site.told("1 firing: GlinerErrorsFast", 40)
-            site.told("1 firing: GlinerQueueLong", 60)
-            until(lambda: site.fires("GlinerErrorsSlow"), 60)
+        with asking(server.url, 24, f"{TEXT} " * 50, 0.05) as seen:
+            site.told("1 firing: GlinerErrorsFast")
+            until(lambda: site.fires("GlinerErrorsSlow"))
         flooded = time.monotonic()
         with asking(server.url, 1, TEXT, 0.1):
-            site.told("Over: GlinerQueueLong")
-            site.told("Over: GlinerErrorsFast", 60)
+            site.told("Over: GlinerErrorsFast")
         lasted = time.monotonic() - flooded
     count = Counter(site.slack.titles)
 
     assert before == []
-    assert (count["1 firing: GlinerQueueLong"], count["Over: GlinerQueueLong"]) == (1, 1)
     # Critical: told again every hour, which is a minute here.
     assert 1 <= count["1 firing: GlinerErrorsFast"] <= 2 + lasted // 60
     assert count["Over: GlinerErrorsFast"] == 1
     assert seen[429] > 10
-    errors, queue = (
-        site.shown("1 firing: GlinerErrorsFast"),
-        site.shown("1 firing: GlinerQueueLong"),
-    )
-    assert "% of predictions were refused for want of room or failed; 0.5 % are allowed." in errors
-    assert f"<{DOCS}#glinererrorsfast|What to do>" in errors
-    assert "*[warning]* Requests wait for the model of 127.0.0.1:" in queue
-    assert "<!here>" not in queue
+    message = site.shown("1 firing: GlinerErrorsFast")
+    assert "% of predictions were refused for want of room or failed; 0.5 % are allowed." in message
+    assert f"<{DOCS}#glinererrorsfast|What to do>" in message
 
 
 def test_answers_that_take_too_long(tmp_path: Path) -> None:
-    """Nobody is refused, and all wait: the other aim is missed, and the loud alert silences the
-    one that burns slowly; until fewer ask."""
-    with watched(tmp_path, 120, max_queue_seconds=600) as (server, site):
+    """Nobody is refused, and all wait: the queue is long, the other aim is missed, and the loud
+    alert silences the one that burns slowly; until fewer ask."""
+    with watched(tmp_path, 90, max_queue_seconds=600) as (server, site):
         time.sleep(2)
         before = list(site.slack.titles)
-        with asking(server.url, 12, f"{TEXT} " * 150, 0.05) as seen:
-            site.told("1 firing: GlinerLatencyFast", 60)
-            until(lambda: site.fires("GlinerLatencySlow"), 60)
+        # So many that each waits for seconds, and so short that some are answered every second.
+        with asking(server.url, 40, f"{TEXT} " * 50, 0.05) as seen:
+            site.told("1 firing: GlinerLatencyFast")
+            site.told("1 firing: GlinerQueueLong")
+            until(lambda: site.fires("GlinerLatencySlow"))
             flood = Counter(site.slack.titles)
         flooded = time.monotonic()
         with asking(server.url, 2, TEXT, 0.02):
-            site.told("Over: GlinerLatencyFast", 60)
+            site.told("Over: GlinerQueueLong")
+            site.told("Over: GlinerLatencyFast")
         lasted = time.monotonic() - flooded
     count = Counter(site.slack.titles)
 
     assert before == []
     assert set(seen) == {200}
+    # Where nothing is answered for seconds on a busy machine, it is over for that long.
+    assert 1 <= count["1 firing: GlinerQueueLong"] == count["Over: GlinerQueueLong"]
     assert "1 firing: GlinerLatencySlow" not in flood
-    # Critical: told again every hour, which is half a minute here.
+    # Critical: told again every hour, which is 40 seconds here.
     assert flood["1 firing: GlinerLatencyFast"] >= 1
     assert (
         count["1 firing: GlinerLatencyFast"]
-        <= flood["1 firing: GlinerLatencyFast"] + 1 + lasted // 30
+        <= flood["1 firing: GlinerLatencyFast"] + 1 + lasted // 40
     )
     assert count["Over: GlinerLatencyFast"] == 1
-    message = site.shown("1 firing: GlinerLatencyFast")
-    assert "% of answers took longer than half a second; 1 % may." in message
-    assert f"<{DOCS}#glinerlatencyfast|What to do>" in message
+    latency, queue = (
+        site.shown(f"1 firing: {name}") for name in ("GlinerLatencyFast", "GlinerQueueLong")
+    )
+    assert "% of answers took longer than half a second; 1 % may." in latency
+    assert f"<{DOCS}#glinerlatencyfast|What to do>" in latency
+    assert "*[warning]* Requests wait for the model of 127.0.0.1:" in queue
+    assert "<!here>" not in queue
 
 
 def test_a_predictor_that_takes_no_predictions_any_more(tmp_path: Path) -> None:
@@ -178,12 +180,18 @@ def started_after(site: Site, last: float | None) -> bool:
     return site.value("process_start_time_seconds") not in (None, last)
 
 
+@pytest.mark.timeout(600)
 def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
-    """Three times in half an hour, which is 45 seconds here; until it has run that long."""
+    """Three times in half an hour, which is as short here as starts are on this machine; until it
+    has run that long."""
     [port] = servers.free_ports(1)
     with ExitStack() as stack, ExitStack() as run:
+        began = time.monotonic()
         run.enter_context(servers.running(tmp_path, port=port))
-        site = stack.enter_context(alerting_site.watching(tmp_path, f"127.0.0.1:{port}", 40))
+        half_an_hour = max(45, 6 * (time.monotonic() - began))
+        site = stack.enter_context(
+            alerting_site.watching(tmp_path, f"127.0.0.1:{port}", 1800 / half_an_hour)
+        )
         before = list(site.slack.titles)
         for _ in range(3):
             last = site.value("process_start_time_seconds")
@@ -191,7 +199,7 @@ def test_a_predictor_that_starts_again_and_again(tmp_path: Path) -> None:
             run.enter_context(servers.running(tmp_path, port=port))
             until(partial(started_after, site, last))
         site.told("1 firing: GlinerRestarts")
-        site.told("Over: GlinerRestarts", 90)
+        site.told("Over: GlinerRestarts", 2 * half_an_hour)
     count = Counter(site.slack.titles)
 
     assert before == []
@@ -256,7 +264,7 @@ def test_a_model_that_does_not_give_its_golden_answers(
         [answer] = server.predict(TEXT, labels=["person"])
         registered.point(settings, sound)
         site.told("Over: GlinerNotSwapped")
-        site.told("Over: GlinerSwapFailed", 60)
+        site.told("Over: GlinerSwapFailed")
     count = Counter(site.slack.titles)
 
     assert before == []
