@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import experiments, machine, medium, models, plots, report, sizing
+from benchmarks import experiments, machine, medium, models, overhead, plots, report, sizing
 from benchmarks.models import Model
 from benchmarks.plan import FULL, QUICK
 from benchmarks.results import Results
@@ -53,8 +53,8 @@ def main() -> None:
         found.accuracy += side.accuracy
         _keep(found)
     ours, peer = found.ours, found.best_peer
-    found.parts = experiments.parts(ours, shape, plan, logs)
-    found.lone.append(experiments.lone(ours, shape, plan, logs))
+    found.parts = overhead.parts(ours, shape, plan, logs)
+    found.lone.append(overhead.lone(ours, shape, plan, logs))
     flask = next(one for one in SYSTEMS if one.name == FLASK)
     beside = [ours] if given.quick else list(dict.fromkeys([ours, peer, flask]))
     for system in beside:

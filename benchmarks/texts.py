@@ -10,6 +10,8 @@ LABELS = ("person", "organization", "location", "date", "product")
 """What every sentence is asked for; each is one subword for the medium model."""
 SYLLABLES = tuple("".join(pair) for pair in itertools.product("bcdfghjklmnprstvz", "aeiou"))
 """What made-up words are made of; each is one subword for the medium model."""
+MANY, EACH = 2000, 64
+"""Sentences that callers go through, and texts of one kind."""
 _SYLLABLES_A_WORD = {1: 28, 2: 37, 3: 22, 4: 11, 5: 2}
 """In per cent: 2.22 on average, as many as subwords of an English word with a rare name here and
 there, and 4.4 letters."""

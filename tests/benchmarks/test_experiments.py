@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_medium import SMALL
 
-from benchmarks import experiments, forms, medium, systems
+from benchmarks import experiments, forms, medium, overhead, systems
 from benchmarks.models import Model
 from benchmarks.plan import QUICK
 
@@ -33,8 +33,8 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[int] = []
     side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked, turns.append)
     [opened] = experiments.open_loop(ours, model, 20.0, PLAN, tmp_path)
-    [parts] = experiments.parts(ours, model, PLAN, tmp_path)
-    lone = experiments.lone(ours, model, PLAN, tmp_path)
+    [parts] = overhead.parts(ours, model, PLAN, tmp_path)
+    lone = overhead.lone(ours, model, PLAN, tmp_path)
     [row], [failed], [read] = side.closed, side.failed, side.accuracy
 
     assert turns == [1]
