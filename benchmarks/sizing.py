@@ -10,8 +10,6 @@ RATES = (10, 100, 1_000, 5_000)
 """Texts a second."""
 SHARE = 0.7
 """Of what a pod can do: above that the wait grows faster than the load."""
-WINDOW = 384
-"""Words that the medium shape reads at once."""
 CORES = 2
 """Of a pod, as in the benchmark and the manifests."""
 _OURS = {"ours-int8": "int8", "ours-bf16": "bf16", "ours-fp32": "fp32"}
@@ -32,11 +30,6 @@ def capacity(closed: Sequence[Row], system: str, callers: int) -> float:
 def pods(rate: float, each: float) -> int:
     """At least two: one may go at any time."""
     return max(2, math.ceil(rate / (SHARE * each)))
-
-
-def _cores(row: Row) -> int:
-    """A text of one window keeps one core at work, a longer one all."""
-    return CORES if row["by"] == "words" and row["size"] > WINDOW else 1
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -61,18 +54,26 @@ def markdown(results: Mapping[str, Any]) -> str:
         counts = " | ".join(f"{pods(rate, each):,}" for rate in RATES)
         lines.append(f"| {title} | {each:.0f} | {counts} |")
     costs = {
-        (row["by"], row["size"]): row["p50_ms"] * _cores(row)
+        (row["by"], row["size"]): row["p50_ms"]
         for row in results["costs"]
         if row["system"] == results["ours"]
     }
-    lines += ["", "What a text costs in core time, beside one of 30 words with five labels:", ""]
+    each = capacity(results["closed"], results["ours"], callers)
+    lines += [
+        "",
+        "What a text takes one caller alone, beside one of 30 words with five labels, and how many "
+        f"of the texts above a pod answers {callers} callers meanwhile:",
+        "",
+    ]
     for by in ("words", "labels"):
         sizes = [size for kind, size in costs if kind == by]
         usual = costs["words", 30] if by == "words" else costs["labels", 5]
+        taken = [costs[by, size] for size in sizes]
         lines += [
             f"| {by} | " + " | ".join(f"{size:,}" for size in sizes) + " |",
             "|---|" + "---:|" * len(sizes),
-            "| times | " + " | ".join(f"{costs[by, size] / usual:.1f}" for size in sizes) + " |",
+            "| times | " + " | ".join(f"{one / usual:.1f}" for one in taken) + " |",
+            "| texts meanwhile | " + " | ".join(f"{each * one / 1000:.1f}" for one in taken) + " |",
             "",
         ]
     return "\n".join(lines).rstrip()

@@ -45,3 +45,26 @@ def test_capacity_is_the_median_of_its_own_rounds() -> None:
 
     assert sizing.capacity(rows, "ours-bf16", 16) == 50
     assert math.isnan(sizing.capacity(rows, "flask", 16))
+
+
+def test_long_texts_are_told_in_short_ones() -> None:
+    """A pod that answers 50 a second answers 45 of them while it reads one for 900 ms."""
+    costs = [("words", 30, 30.0), ("words", 1_000, 900.0), ("labels", 5, 30.0), ("labels", 9, 60.0)]
+    results = {
+        "ours": "ours-int8",
+        "plan": {"callers": 16},
+        "machine": {"when": "today", "what": "this"},
+        "medium": {"words": 27.0},
+        "closed": [row("ours-int8", 50.0)],
+        "costs": [
+            {"system": "ours-int8", "by": by, "size": size, "p50_ms": spent}
+            for by, size, spent in costs
+        ],
+    }
+
+    written = sizing.markdown(results)
+
+    assert "| int8 | 50 | 2 | 3 | 29 | 143 |" in written
+    assert "| words | 30 | 1,000 |\n|---|---:|---:|\n| times | 1.0 | 30.0 |\n" in written
+    assert "| texts meanwhile | 1.5 | 45.0 |" in written
+    assert "| times | 1.0 | 2.0 |\n| texts meanwhile | 1.5 | 3.0 |" in written
