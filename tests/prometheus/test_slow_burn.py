@@ -36,7 +36,7 @@ def slowly(body: bytes, seconds: float) -> Iterator[bytes]:
 
 
 def test_two_aims_missed_by_little(tmp_path: Path) -> None:
-    """Two in a hundred get no answer and four a slow one, until most are as they should be."""
+    """One in a hundred gets no answer and two a slow one, until most are as they should be."""
     with (
         servers.running(tmp_path) as server,
         alerting_site.watching(tmp_path, server.url.removeprefix("http://"), 300) as site,
@@ -55,21 +55,22 @@ def test_two_aims_missed_by_little(tmp_path: Path) -> None:
         seen = Counter([ask(), ask(within=SOON)])
         until(lambda: site.value('gliner_requests_total{status="504"}') == 1)
         before = list(site.slack.titles)
-        # In each window there is a round or more, so that no share is far from that of all.
-        for _ in range(4):
+        # However few of them a window holds on a busy machine, no share is near a loud alert's.
+        seen.update(ask() for _ in range(100))
+        for _ in range(3):
             for one in ({"within": SOON}, {"sent_in": LATE}, {"sent_in": LATE}):
-                seen.update(ask() for _ in range(16))
+                seen.update(ask() for _ in range(25))
                 seen[ask(**one)] += 1
         for name in BOTH:
             site.told(f"1 firing: {name}")
         with ThreadPoolExecutor(4) as pool:
-            seen.update(pool.map(lambda _: ask(), range(1000)))
+            seen.update(pool.map(lambda _: ask(), range(800)))
         for name in BOTH:
             site.told(f"Over: {name}")
     count = Counter(site.slack.titles)
 
     assert before == []
-    assert seen == {200: 1201, 504: 5}
+    assert seen == {200: 1132, 504: 4}
     for name in BOTH:
         assert (count[f"1 firing: {name}"], count[f"Over: {name}"]) == (1, 1), name
     assert not {"1 firing: GlinerErrorsFast", "1 firing: GlinerLatencyFast"} & set(count)
