@@ -33,7 +33,7 @@ def pods(rate: float, each: float) -> int:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Both tables.
+    """The tables: pods for a load, and what a text costs by its words and by its labels.
 
     Args:
         results: `docs/benchmarks/results.json`.
@@ -58,7 +58,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         for row in results["costs"]
         if row["system"] == results["ours"]
     }
-    each = capacity(results["closed"], results["ours"], callers)
+    answered = capacity(results["closed"], results["ours"], callers)
     lines += [
         "",
         "What a text takes one caller alone, beside one of 30 words with five labels, and how many "
@@ -73,7 +73,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"| {by} | " + " | ".join(f"{size:,}" for size in sizes) + " |",
             "|---|" + "---:|" * len(sizes),
             "| times | " + " | ".join(f"{one / usual:.1f}" for one in taken) + " |",
-            "| texts meanwhile | " + " | ".join(f"{each * one / 1000:.1f}" for one in taken) + " |",
+            "| texts meanwhile | "
+            + " | ".join(f"{answered * one / 1000:.1f}" for one in taken)
+            + " |",
             "",
         ]
     return "\n".join(lines).rstrip()
