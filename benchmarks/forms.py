@@ -39,7 +39,8 @@ def ours(stock: Path, precision: str, out: Path, data: Path) -> None:
 def _seen(folder: Path, data: Path) -> list[Window]:
     """What activations are measured on for int8: texts of the kind that will come."""
     if not (folder / medium.FACTS).is_file():
-        return measure.windows(folder, measure.texts(dataset.read(data)))
+        stock = measure.load(folder, "fp32", engine="torch")
+        return measure.windows(stock, measure.texts(dataset.read(data)))
     asked = texts.sentences(measure.CALIBRATED, seed=2)
     return [Window(tuple(one.text.split()), one.labels) for one in asked]
 

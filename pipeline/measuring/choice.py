@@ -48,22 +48,24 @@ def choose(
     files = dataset.read(data)
     labels = sorted({label for file in files for label in file.labels})
     texts = measure.texts(files)
-    with tempfile.TemporaryDirectory(prefix="gliner-optimise-") as work:
-        rows = trials.run(candidate, texts, labels, Path(work), tolerance=tolerance)
-    chosen = next(row for row in rows if row.chosen)
     found = bundle.locate(str(candidate))
-    manifest = replace(
-        found.manifest,
-        engine=chosen.engine,
-        precision=chosen.precision,
-        measurements=tuple(row.row() for row in rows),
-    )
-    with faults.translated("the bundle"), folders.replaced(out) as part:
-        shutil.copytree(found.folder, part, dirs_exist_ok=True)
-        (part / "bundle.json").write_text(
-            json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    with tempfile.TemporaryDirectory(prefix="gliner-optimise-") as folder:
+        work = Path(folder)
+        rows = trials.run(candidate, texts, labels, work, tolerance=tolerance)
+        chosen = next(row for row in rows if row.chosen)
+        manifest = replace(
+            found.manifest,
+            engine=chosen.engine,
+            precision=chosen.precision,
+            measurements=tuple(row.row() for row in rows),
         )
-        trials.prepare(part, texts)
+        with faults.translated("the bundle"), folders.replaced(out) as part:
+            # What was measured, file by file: made again, int8 might be another.
+            tried = trials.variant(work, chosen.engine, chosen.precision)
+            shutil.copytree(tried, part, dirs_exist_ok=True)
+            (part / "bundle.json").write_text(
+                json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+            )
     return rows
 
 

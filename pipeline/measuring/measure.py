@@ -125,14 +125,14 @@ def load(folder: Path, precision: str = "", engine: str = "") -> Extractor:
     )
 
 
-def windows(folder: Path, asked: Sequence[Text], most: int = CALIBRATED) -> list[Window]:
-    """Texts as a bundle's model reads them, spread evenly over the data.
+def windows(
+    extractor: Extractor, asked: Sequence[Text], most: int = CALIBRATED
+) -> list[Window]:
+    """Texts as a model reads them, spread evenly over the data.
 
     Raises:
         DataError: the model cannot be asked for the labels of a file; names file and line.
-        PipelineError: the folder holds no model that can be served here.
     """
-    extractor = load(folder, "fp32", engine="torch")
     chosen = [asked[index] for index in _spread(len(asked), most)]
     with _named(chosen):
         found = list(extractor.read([one.query(THRESHOLD) for one in chosen]))

@@ -16,7 +16,7 @@ from pipeline.evaluation import Value
 from pipeline.measuring import measure
 from pipeline.measuring.measure import Text
 from predictor import bundle, engines, golden
-from predictor.engines import PRECISIONS, exported
+from predictor.engines import PRECISIONS, Window, exported
 from predictor.errors import BundleError
 from predictor.extraction import Extractor
 
@@ -82,7 +82,7 @@ def run(
 
     Args:
         folder: a bundle.
-        work: an empty folder.
+        work: an empty folder. It then holds each engine's bundle as it was tried, see `variant`.
         tolerance: most F1 that the chosen one may lose.
         tried: which, as engine and precision; None tries all there are.
 
@@ -91,11 +91,14 @@ def run(
     """
     wanted = tried or [(name, one) for name, found in PRECISIONS.items() for one in found]
     # The first load imports the libraries, whose time and memory are no engine's.
-    measure.load(_variant(folder, *REFERENCE, work / "first"), REFERENCE[1])
+    first = measure.load(_write(folder, *REFERENCE, work / "first"), REFERENCE[1])
+    # It takes some of them; that they are those which the result is judged by as well matters
+    # little, since no answer is looked at.
+    seen = measure.windows(first, texts)
     rows, trials = [], []
     for name, precision in [REFERENCE, *(one for one in wanted if one != REFERENCE)]:
         try:
-            trials.append(_try(folder, name, precision, texts, work))
+            trials.append(_try(folder, name, precision, texts, seen, work))
         except PipelineError as error:
             if (name, precision) == REFERENCE:
                 raise
@@ -143,13 +146,27 @@ def choose(rows: Sequence[EngineRow], tolerance: float) -> list[EngineRow]:
     return [one.model_copy(update={"chosen": one is best}) for one in (reference, *judged)]
 
 
-def _try(folder: Path, name: str, precision: str, texts: Sequence[Text], work: Path) -> Trial:
-    """Load a model with an engine and read all texts."""
-    variant = _variant(folder, name, precision, work)
-    if precision == "int8":
-        prepare(variant, texts)
+def variant(work: Path, name: str, precision: str) -> Path:
+    """The bundle that an engine was tried with, in the work folder of `run`."""
+    return work / f"{name}-{precision}"
+
+
+def _try(
+    folder: Path,
+    name: str,
+    precision: str,
+    texts: Sequence[Text],
+    seen: Sequence[Window],
+    work: Path,
+) -> Trial:
+    """Load a model with an engine, as a predictor would, and read all texts."""
+    own = _write(folder, name, precision, variant(work, name, precision))
+    try:
+        engines.prepare(bundle.locate(str(own)), seen if precision == "int8" else ())
+    except BundleError as error:
+        raise PipelineError(f"the model cannot be prepared: {error}") from error
     before, started = _resident_mb(), time.perf_counter()
-    extractor = measure.load(variant, precision)
+    extractor = measure.load(own, precision)
     seconds = time.perf_counter() - started
     found = measure.read(extractor, texts, f"{name} {precision}")
     row = EngineRow(
@@ -162,39 +179,18 @@ def _try(folder: Path, name: str, precision: str, texts: Sequence[Text], work: P
     return Trial(row, extractor, [scoring.given(one) for one in found])
 
 
-def prepare(folder: Path, texts: Sequence[Text]) -> None:
-    """Write into a bundle what its engine starts fastest from.
-
-    Args:
-        texts: for int8, what activations are measured on. It takes some of them; that they are
-            those which the result is judged by as well matters little, since no answer is looked
-            at.
-
-    Raises:
-        PipelineError: the engine cannot run this model.
-    """
-    try:
-        found = bundle.locate(str(folder))
-        int8 = found.manifest.precision == "int8"
-        engines.prepare(found, measure.windows(folder, texts) if int8 else ())
-    except BundleError as error:
-        raise PipelineError(f"the model cannot be prepared: {error}") from error
-
-
-def _variant(folder: Path, name: str, precision: str, work: Path) -> Path:
-    """The same bundle, asking for another engine."""
+def _write(folder: Path, name: str, precision: str, out: Path) -> Path:
+    """The same bundle, asking for another engine, whose form is not written yet."""
     found = bundle.locate(str(folder))
-    variant = work / f"{name}-{precision}"
-    variant.mkdir(parents=True)
-    # Its own form is written there, and must not go through a link into the bundle.
-    forms = (*exported.OPENVINO, exported.ONNX) if precision == "int8" else ()
-    own = {"bundle.json", *forms}
+    out.mkdir(parents=True)
+    # A form is written there, and must not go through a link into the bundle.
+    own = {"bundle.json", *exported.OPENVINO, exported.ONNX}
     for file in found.folder.resolve().iterdir():
         if file.name not in own:
-            (variant / file.name).symlink_to(file)
+            (out / file.name).symlink_to(file)
     manifest = replace(found.manifest, engine=name, precision=precision)
-    (variant / "bundle.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")
-    return variant
+    (out / "bundle.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+    return out
 
 
 def _golden(extractor: Extractor, folder: Path) -> str:
