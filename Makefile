@@ -88,5 +88,5 @@ lock: ## Write requirements/*.lock from pyproject.toml; UPGRADE=1 moves every pi
 
 clean: ## Remove .venv, caches and build leftovers
 	@[ ! -d build/images ] || scripts/images.sh clean
-	@rm -rf .venv .venv-bench .venv-fast-gliner .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf .venv .venv-bench .venv-fast-gliner .venv-uv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find predictor tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,14 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tool=.venv-lock
-uv_version=0.13.8
-if ! "$tool/bin/uv" --version 2>/dev/null | grep -qF "$uv_version"; then
-    python=$(scripts/python.sh)
-    "$python" -m venv --clear "$tool"
-    "$tool/bin/python" -m pip install --quiet "uv==$uv_version"
-fi
-
+uv=$(scripts/uv.sh)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -25,7 +18,7 @@ resolve() {
     local name=$1 lock=requirements/$1.lock
     shift
     [ ! -f "$lock" ] || cp "$lock" "$scratch/$name.lock"
-    "$tool/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+    "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.10 \
         --extra "$name" --no-emit-package gliner-kserve --annotation-style line --no-header \
         --output-file "$scratch/$name.lock" "$@"
     {
@@ -47,7 +40,7 @@ resolve bench-fast-gliner "$@"
 # with the hash of every file. torch has builds of the same version, so the Dockerfiles choose one.
 hashed() {
     local lock=requirements/images/$1.lock
-    "$tool/bin/uv" pip compile "$2" --quiet --universal --python-version 3.11 --generate-hashes \
+    "$uv" pip compile "$2" --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-package gliner-kserve --no-emit-package torch --no-annotate --no-header \
         --output-file "$scratch/$1.image" "${@:3}"
     {

@@ -49,14 +49,16 @@ installed() {
     [ "$(cat "$venv/$1.sha256" 2>/dev/null)" = "$(wanted "requirements/$1.lock")" ]
 }
 
-# Reads pip's output; on a terminal shows how far it is on one line that rewrites itself.
+# Reads what uv or pip says; on a terminal shows how far it is on one line that rewrites itself.
 progress() {
     local line count=0 last=""
     while IFS= read -r line; do
         case $line in
+            Resolved*) count=${line#Resolved } count=${count%% *} last="choosing files" ;;
             Collecting*) count=$((count + 1)) last=${line#Collecting } last=${last%% *} ;;
-            *Downloading*) last=${line#*Downloading } ;;
-            Installing*) last="unpacking all of them" ;;
+            *Download*) last=${line#"${line%%[! ]*}"} ;;
+            Prepared* | Installing*) last="unpacking all of them" ;;
+            Installed*) last="compiling all of them" ;;
             *) continue ;;
         esac
         [ ! -t 1 ] || printf '\r\033[K  %d packages, %.60s' "$count" "$last"
@@ -73,24 +75,27 @@ free_kb=$(df -Pk . | awk 'END {print $4}')
     fail "The disk is full: installing needs $need_gb GB, $((free_kb / 1024)) MB are free at $PWD; free some space and run this again."
 
 if usable; then base=$python; else "$base" -m venv --clear "$venv"; fi
-case $name in predictor) minutes=2 ;; *) minutes=3 ;; esac
-echo "Installing $lock into $venv with Python $(minor "$base"), about $minutes minutes the first time …"
+echo "Installing $lock into $venv with Python $(minor "$base"): the download, and a minute …"
 rm -f "$venv"/*.sha256
 log=$venv/install-$name.log
 started=$SECONDS
-if ! "$python" -m pip install --no-compile --requirement "$lock" 2>&1 | tee "$log" | progress ||
+
+# A tenth of pip's time. Without a network, on a machine that uv is not made for, or where pip is set
+# up in a way that uv is not, pip does it, and has the last word on what is wrong.
+with_uv() {
+    local uv
+    uv=$(scripts/uv.sh) && "$python" scripts/uv_install.py "$uv" "$python" "$lock"
+}
+
+if ! { with_uv || "$python" -m pip install --requirement "$lock"; } 2>&1 | tee "$log" | progress ||
     ! { [ "$name" = bench-fast-gliner ] ||
         "$python" -m pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1; }; then
     if grep -q 'No space left on device' "$log"; then
         fail "The disk became full while installing, for which torch with CUDA takes 8 GB and a CPU build 2 GB; free some space and run this again."
     fi
     grep -v '^ERROR' "$log" | tail -n 3 >&2 || true
-    fail "$(grep '^ERROR' "$log" | head -n 1 || true) Installing $lock failed; all that pip said is in $log."
+    fail "$(grep '^ERROR' "$log" | head -n 1 || true) Installing $lock failed; all that uv and pip said is in $log."
 fi
-
-# pip would compile on one core. Files that are no Python of this version, templates, fail in either.
-[ ! -t 1 ] || echo "  compiling on all cores"
-"$python" -m compileall -q -j 0 "$venv/lib" >>"$log" 2>&1 || true
 
 # Each lock holds every pin of those before it (a test sees to it), so one installation serves all.
 case $name in

@@ -125,9 +125,7 @@ def load(folder: Path, precision: str = "", engine: str = "") -> Extractor:
     )
 
 
-def windows(
-    extractor: Extractor, asked: Sequence[Text], most: int = CALIBRATED
-) -> list[Window]:
+def windows(extractor: Extractor, asked: Sequence[Text], most: int = CALIBRATED) -> list[Window]:
     """Texts as a model reads them, spread evenly over the data.
 
     Raises:

@@ -42,7 +42,7 @@ class Machine:
         file.chmod(0o755)
 
     def has_python(
-        self, name: str, version: str, *, venv: bool = True, pip: str = "exit 0"
+        self, name: str, version: str, *, venv: bool = True, pip: str = "exit 0", uv: str = "exit 1"
     ) -> None:
         """Put a Python on the PATH that knows its version and what the scripts ask of it."""
         minor = ".".join(version.split(".")[:2])
@@ -59,6 +59,8 @@ case "$*" in
     "-m venv"*) {make_venv} ;;
     "-m pipeline demo"*) echo "demo $*, HF_HUB_OFFLINE=${{HF_HUB_OFFLINE-}}" ;;
     "-m pip --version") exit 0 ;;
+    "-m pip install --quiet uv=="*) cp_self ".venv-uv/bin/uv" ;;
+    scripts/uv_install.py*) {uv} ;;
     "-m pip"*) {pip} ;;
     -*requirements*) exec {sys.executable} "$@" ;;
 esac""",
@@ -174,6 +176,39 @@ def test_failed_installation_shows_pips_reason(machine: Machine) -> None:
         assert result.returncode != 0
         assert "No matching distribution for torch" in result.stderr
         assert ".venv/install-demo.log" in result.stderr
+
+
+def test_uv_installs(machine: Machine) -> None:
+    """Where uv does it, pip has only the project itself to do; uv is installed once."""
+    machine.has_python(
+        "python3.11",
+        "3.11.7",
+        uv='echo "$*" >> uv.txt',
+        pip='[ "$*" = "-m pip install --no-deps --no-build-isolation --editable ." ]',
+    )
+
+    installed = machine.make("demo")
+    machine.make("check")
+
+    assert installed.returncode == 0, installed.stderr
+    assert (machine.root / "uv.txt").read_text().splitlines() == [
+        f"scripts/uv_install.py .venv-uv/bin/uv .venv/bin/python requirements/{name}.lock"
+        for name in ("demo", "dev")
+    ]
+
+
+def test_pip_takes_over_from_uv(machine: Machine) -> None:
+    """What uv could not do is in the log, and pip does it."""
+    machine.has_python("python3.11", "3.11.7", uv='echo "uv: no"; exit 1', pip='echo "$*"')
+
+    installed = machine.make("demo")
+
+    assert installed.returncode == 0, installed.stderr
+    assert (machine.root / ".venv" / "install-demo.log").read_text().splitlines()[-3:] == [
+        "uv: no",
+        "-m pip install --requirement requirements/demo.lock",
+        "-m pip install --no-deps --no-build-isolation --editable .",
+    ]
 
 
 def test_python_311_is_preferred(machine: Machine) -> None:

@@ -196,7 +196,7 @@ def test_ci_runs_make_test_with_nothing_skipped() -> None:
     [
         *(".ci/run", "scripts/venv.sh", "scripts/python.sh", "scripts/lock.sh"),
         *("scripts/system.sh", "scripts/images.sh", "scripts/slim.sh"),
-        "scripts/helm.sh",
+        *("scripts/helm.sh", "scripts/uv.sh"),
     ],
 )
 def test_scripts_can_be_run(file: str) -> None:
