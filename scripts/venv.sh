@@ -87,14 +87,19 @@ with_uv() {
     uv=$(scripts/uv.sh) && "$python" scripts/uv_install.py "$uv" "$python" "$lock"
 }
 
-if ! { with_uv || "$python" -m pip install --requirement "$lock"; } 2>&1 | tee "$log" | progress ||
+with_pip() {
+    echo "uv did not do it; pip does."
+    "$python" -m pip install --requirement "$lock"
+}
+
+if ! { with_uv || with_pip; } 2>&1 | tee "$log" | progress ||
     ! { [ "$name" = bench-fast-gliner ] ||
         "$python" -m pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1; }; then
     if grep -q 'No space left on device' "$log"; then
         fail "The disk became full while installing, for which torch with CUDA takes 8 GB and a CPU build 2 GB; free some space and run this again."
     fi
     grep -v '^ERROR' "$log" | tail -n 3 >&2 || true
-    fail "$(grep '^ERROR' "$log" | head -n 1 || true) Installing $lock failed; all that uv and pip said is in $log."
+    fail "$(sed '1,/^uv did not/d' "$log" | grep '^ERROR' | head -n 1 || true) Installing $lock failed; all that uv and pip said is in $log."
 fi
 
 # Each lock holds every pin of those before it (a test sees to it), so one installation serves all.
