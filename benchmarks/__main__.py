@@ -58,8 +58,7 @@ def main() -> None:
     flask = next(one for one in SYSTEMS if one.name == FLASK)
     beside = [ours] if given.quick else list(dict.fromkeys([ours, peer, flask]))
     for system in beside:
-        capacity = found.median("medium", system.name)
-        found.open += experiments.open_loop(system, shape, capacity, plan, logs)
+        found.open += experiments.open_loop(system, shape, plan, logs)
         if plan.words or plan.labels:
             found.costs += experiments.costs(system, shape, plan, logs)
         _keep(found)

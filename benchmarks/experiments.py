@@ -110,41 +110,61 @@ def _closed(
     }
 
 
-def open_loop(system: System, model: Model, capacity: float, plan: Plan, logs: Path) -> list[Row]:
+def open_loop(system: System, model: Model, plan: Plan, logs: Path) -> list[Row]:
     """Arrivals at random at parts of a system's capacity, and what it answers.
 
-    Args:
-        capacity: texts a second that it did in a closed loop.
+    The capacity is what it does in a closed loop right before: on a machine that others share, that
+    of half an hour ago is another's.
     """
     asked = texts.sentences(texts.MANY, seed=4)
     rounds = plan.open_rounds if system.ours else 1
     # A round is all of them, so that a bad minute of the machine is not one share's alone.
-    turns = [(turn, one) for turn in range(1, rounds + 1) for one in plan.shares if one <= 1]
-    turns += [(1, one) for one in plan.shares if one > 1]
+    below = [one for one in plan.shares if one <= 1]
+    turns = [(turn, below) for turn in range(1, rounds + 1)]
+    turns += [(1, [one]) for one in plan.shares if one > 1]
     rows = []
     with running(system, model, asked[0], logs) as server:
-        load.closed(system, server.url, asked, callers=16, seconds=1, warm_up=plan.warm_up)
-        for turn, share in turns:
-            rate = share * capacity
-            seconds = plan.open_seconds if share <= 1 else plan.over_seconds
-            seed = 4 + turn
-            found = load.opened(system, server.url, asked, rate=rate, seconds=seconds, seed=seed)
-            say(
-                f"{model.name}, {system.title} {system.precision}, {share:.0%} of capacity "
-                f"({rate:.1f} a second), round {turn}: {found.rate:.1f} answered a second, "
-                f"p99 {1000 * found.percentile(99):.0f} ms, by status {found.statuses}"
-            )
-            rows.append(
-                {
-                    "model": model.name,
-                    "system": system.name,
-                    "share": share,
-                    "round": turn,
-                    "offered": round(rate, 2),
-                    **found.row(),
-                }
-            )
+        for turn, shares in turns:
+            capacity = load.closed(
+                system,
+                server.url,
+                asked,
+                callers=plan.callers,
+                seconds=plan.seconds,
+                warm_up=plan.warm_up,
+                answers=plan.answers,
+            ).rate
+            rows += [_opened(server, model, asked, capacity, one, turn, plan) for one in shares]
     return rows
+
+
+def _opened(
+    server: Server,
+    model: Model,
+    asked: Sequence[Question],
+    capacity: float,
+    share: float,
+    turn: int,
+    plan: Plan,
+) -> Row:
+    system = server.system
+    rate = share * capacity
+    seconds = plan.open_seconds if share <= 1 else plan.over_seconds
+    found = load.opened(system, server.url, asked, rate=rate, seconds=seconds, seed=4 + turn)
+    say(
+        f"{model.name}, {system.title} {system.precision}, {share:.0%} of capacity "
+        f"({rate:.1f} a second), round {turn}: {found.rate:.1f} answered a second, "
+        f"p99 {1000 * found.percentile(99):.0f} ms, by status {found.statuses}"
+    )
+    return {
+        "model": model.name,
+        "system": system.name,
+        "share": share,
+        "round": turn,
+        "capacity": round(capacity, 2),
+        "offered": round(rate, 2),
+        **found.row(),
+    }
 
 
 def costs(system: System, model: Model, plan: Plan, logs: Path) -> list[Row]:

@@ -32,7 +32,7 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     turns: list[int] = []
     side = experiments.side_by_side([ours, missing], model, PLAN, tmp_path, asked, turns.append)
-    [opened] = experiments.open_loop(ours, model, 20.0, PLAN, tmp_path)
+    [opened] = experiments.open_loop(ours, model, PLAN, tmp_path)
     [parts] = overhead.parts(ours, model, PLAN, tmp_path)
     lone = overhead.lone(ours, model, PLAN, tmp_path)
     [row], [failed], [read] = side.closed, side.failed, side.accuracy
@@ -49,7 +49,8 @@ def test_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < parts["outside_share"] < 1
     assert 0 < lone["nothing_p50_ms"] < lone["http_p50_ms"]
     assert lone["bare_p50_ms"] < lone["http_p50_ms"]
-    assert opened["offered"] == 10.0
+    assert opened["capacity"] > 1
+    assert opened["offered"] == pytest.approx(opened["capacity"] / 2, abs=0.01)
     assert set(opened["statuses"]) == {"200"}
     assert (read["texts"], read["system"]) == (5, "ours-fp32")
     assert 0 <= read["f1"] < 0.5
