@@ -125,15 +125,8 @@ def open_loop(system: System, model: Model, plan: Plan, logs: Path) -> list[Row]
     rows = []
     with running(system, model, asked[0], logs) as server:
         for turn, shares in turns:
-            capacity = load.closed(
-                system,
-                server.url,
-                asked,
-                callers=plan.callers,
-                seconds=plan.seconds,
-                warm_up=plan.warm_up,
-                answers=plan.answers,
-            ).rate
+            now = _closed(server, model, asked, plan.callers, turn, plan)
+            capacity: float = now["texts_per_second"]
             rows += [_opened(server, model, asked, capacity, one, turn, plan) for one in shares]
     return rows
 

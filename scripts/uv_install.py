@@ -28,24 +28,14 @@ VARIABLES = {
     "proxy": "ALL_PROXY",
     "timeout": "UV_HTTP_TIMEOUT",
     "default-timeout": "UV_HTTP_TIMEOUT",
-    "cache-dir": "",
-    "compile": "",
-    "config-file": "",
-    "disable-pip-version-check": "",
-    "log": "",
-    "no-cache-dir": "",
-    "no-color": "",
-    "no-input": "",
-    "no-warn-script-location": "",
-    "prefer-binary": "",
-    "progress-bar": "",
-    "quiet": "",
-    "require-virtualenv": "",
-    "retries": "",
-    "root-user-action": "",
-    "verbose": "",
 }
-"""What has one value and uv's variable for it; those with none change nothing that is installed."""
+"""What has one value, and uv's variable for it."""
+HARMLESS = {
+    *("cache-dir", "compile", "config-file", "disable-pip-version-check", "log", "no-cache-dir"),
+    *("no-color", "no-input", "no-warn-script-location", "prefer-binary", "progress-bar", "quiet"),
+    *("require-virtualenv", "retries", "root-user-action", "verbose"),
+}
+"""What changes nothing that is installed, where every version is pinned."""
 ORDER = ("global", "install", ":env:")
 """Sections of pip's settings that count for an installation, the last of them most."""
 
@@ -77,10 +67,10 @@ def translated(told: dict[str, str]) -> tuple[list[str], dict[str, str]]:
             options += [f"{OPTIONS[name]}={one}" for one in value.split()]
         elif name == "no-index":
             options += ["--no-index"] if value.lower() in ("1", "true", "yes", "on") else []
-        elif name not in VARIABLES:
-            raise Unknown(name)
-        elif VARIABLES[name]:
+        elif name in VARIABLES:
             variables[VARIABLES[name]] = value
+        elif name not in HARMLESS:
+            raise Unknown(name)
     return options, variables
 
 

@@ -91,10 +91,10 @@ def run(
     """
     wanted = tried or [(name, one) for name, found in PRECISIONS.items() for one in found]
     # The first load imports the libraries, whose time and memory are no engine's.
-    first = measure.load(_write(folder, *REFERENCE, work / "first"), REFERENCE[1])
-    # It takes some of them; that they are those which the result is judged by as well matters
-    # little, since no answer is looked at.
-    seen = measure.windows(first, texts)
+    # What int8 is measured on are some of the texts that it is judged by: no answer is looked at.
+    seen = measure.windows(
+        measure.load(_write(folder, *REFERENCE, work / "first"), REFERENCE[1]), texts
+    )
     rows, trials = [], []
     for name, precision in [REFERENCE, *(one for one in wanted if one != REFERENCE)]:
         try:
