@@ -23,7 +23,8 @@ def asking(url: str, callers: int, text: str, pause: float) -> Iterator[Counter[
 
     def ask() -> None:
         body = {"instances": [text], "parameters": {"labels": ["person"]}}
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
+        # Longer than a queue of all of them takes, on the slowest machine.
+        with httpx.Client(base_url=url, timeout=300, trust_env=False) as http:
             while not stop.wait(pause):
                 try:
                     seen[http.post("/v1/models/gliner:predict", json=body).status_code] += 1

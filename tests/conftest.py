@@ -56,8 +56,12 @@ def embedded() -> Extractor:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RunningServer]:
-    """One real predictor process with the embedded model, for all tests that do no harm."""
-    with servers.running(tmp_path_factory.mktemp("server")) as started:
+    """One real predictor process with the embedded model, for all tests that do no harm.
+
+    None of them wants to be refused, however slow this machine is just now.
+    """
+    folder = tmp_path_factory.mktemp("server")
+    with servers.running(folder, settings={"max_queue_seconds": 600}) as started:
         yield started
 
 

@@ -168,6 +168,11 @@ def _try(
     before, started = _resident_mb(), time.perf_counter()
     extractor = measure.load(own, precision)
     seconds = time.perf_counter() - started
+    if extractor.engine.precision != precision:
+        # Chosen as what it is not, it would be that on another machine, and nobody has measured it.
+        raise PipelineError(
+            f"this CPU has no {precision}, and computes in {extractor.engine.precision} instead"
+        )
     found = measure.read(extractor, texts, f"{name} {precision}")
     row = EngineRow(
         engine=name,

@@ -60,19 +60,19 @@ def test_the_choice_is_written_into_the_bundle_itself(
     (folder / "onnx").mkdir()
     (folder / openvino.MODEL).write_text("of an earlier choice")
     data = lifecycle.write_data(tmp_path / "data", 2)
-    chosen(monkeypatch, "openvino", "bf16")
+    chosen(monkeypatch, "openvino", "fp32")
     prepare = Mock(wraps=engines.prepare)
     monkeypatch.setattr(engines, "prepare", prepare)
 
     choice.choose(folder, data, folder)
 
     found = bundle.locate(str(folder))
-    assert (found.manifest.engine, found.manifest.precision) == ("openvino", "bf16")
+    assert (found.manifest.engine, found.manifest.precision) == ("openvino", "fp32")
     assert [one["engine"] for one in found.manifest.measurements] == ["torch", "openvino", "torch"]
     assert found.digest == bundle.digest(tiny_bert)
     assert not any(file.is_symlink() for file in folder.iterdir())
     assert not (folder / "onnx").exists()
-    engine = openvino.OpenVinoEngine.load(found, "bf16", 1)
+    engine = openvino.OpenVinoEngine.load(found, "fp32", 1)
     assert (folder / openvino.MODEL).is_file()
     assert engine.limits.words > 0
     # Made again, it might be another than the one that was measured.

@@ -10,6 +10,7 @@ import pytest
 from pipeline import dataset
 from pipeline.measuring import measure, trials
 from pipeline.measuring.trials import EngineRow
+from predictor.engines import openvino
 
 
 def row(precision: str, speed: float, loss: float = 0.0, reason: str = "") -> EngineRow:
@@ -79,3 +80,26 @@ def test_an_engine_that_does_not_load_is_a_row_with_its_reason(
     assert sum(one.chosen for one in rows) == 1
     assert all(one.texts_per_second > 0 for one in rows[:2])
     assert rows[0].agreement == 1
+
+
+@pytest.mark.slow
+def test_what_computes_in_another_precision_is_not_tried(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU without bf16 computes in fp32. Chosen as bf16, the model would serve as that elsewhere,
+    where nobody has measured it."""
+    monkeypatch.setattr(openvino, "_capabilities", lambda core: ["FP32", "INT8"])
+    texts = measure.texts(dataset.read(lifecycle.write_data(tmp_path / "data", 2)))
+    (tmp_path / "work").mkdir()
+
+    _, row = trials.run(
+        tiny_bert,
+        texts,
+        ["location", "person"],
+        tmp_path / "work",
+        tolerance=1,
+        tried=[("openvino", "bf16")],
+    )
+
+    assert (row.engine, row.texts_per_second, row.chosen) == ("openvino", 0, False)
+    assert row.reason == "this CPU has no bf16, and computes in fp32 instead"
