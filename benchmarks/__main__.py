@@ -34,11 +34,13 @@ def main() -> None:
     shape, *accurate = models.make(CACHE, given.data, given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
     found = Results(machine.describe(), plan, facts)
+    forms = machine.forms(plan.forms)
+    precisions = dict.fromkeys(one.rpartition("-")[2] for one in forms)
 
     def limits(turn: int) -> None:
         # In every round: the machine is as unsteady as what is measured on it.
         found.limits.extend(
-            {"round": turn, **_limit(shape, precision, facts)} for precision in plan.precisions
+            {"round": turn, **_limit(shape, precision, facts)} for precision in precisions
         )
 
     texts = experiments.labelled(given.data, plan.texts)
@@ -46,7 +48,7 @@ def main() -> None:
         asked = texts if model.accurate else []
         before = limits if model is shape else None
         peers = plan.accurate_peers if model.accurate else plan.peers
-        systems = chosen(given.only, plan.precisions, peers)
+        systems = chosen(given.only, forms, peers)
         side = experiments.side_by_side(systems, model, plan, logs, asked, before)
         found.closed += side.closed
         found.failed += side.failed
@@ -72,16 +74,16 @@ def main() -> None:
 
 
 def chosen(
-    only: Sequence[str] | None, precisions: Sequence[str], peers: Sequence[str] | None
+    only: Sequence[str] | None, forms: Sequence[str], peers: Sequence[str] | None
 ) -> list[System]:
-    """What takes its turn: what was asked for, or else ours in these precisions beside these peers,
-    or all of them."""
+    """What takes its turn: what was asked for, or else ours in these forms beside these peers, or
+    all of them."""
     if only:
         return [one for one in SYSTEMS if one.name in only]
     return [
         one
         for one in SYSTEMS
-        if (one.precision in precisions if one.ours else peers is None or one.name in peers)
+        if (one.form in forms if one.ours else peers is None or one.name in peers)
     ]
 
 

@@ -1,4 +1,7 @@
-"""Writes a model in another form: `python -m benchmarks.forms onnx|int8|bf16|fp32 FROM DATA TO`."""
+"""Writes a model in another form: `python -m benchmarks.forms export|FORM FROM DATA TO`.
+
+`export` is GLiNER's own for ONNX Runtime; ours are `benchmarks.models.FORMS`.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,26 @@ from predictor import bundle, engines
 from predictor.engines import Window
 
 
-def onnx(stock: Path, out: Path) -> None:
+def export(stock: Path, out: Path) -> None:
     """GLiNER's own export, fp32 and dynamic int8."""
     from gliner import GLiNER
 
     GLiNER.from_pretrained(str(stock), local_files_only=True).export_to_onnx(out, quantize=True)
 
 
-def ours(stock: Path, precision: str, out: Path, data: Path) -> None:
-    """A bundle as the pipeline writes it, for OpenVINO.
+def ours(stock: Path, form: str, out: Path, data: Path) -> None:
+    """A bundle as the pipeline writes it.
 
     Args:
+        form: one of `benchmarks.models.FORMS`.
         data: labelled texts; activations are measured on some of them for int8, as `optimise` does.
     """
     found = bundle.locate(str(stock))
     shutil.copytree(stock, out, dirs_exist_ok=True)
-    manifest = replace(found.manifest, engine="openvino", precision=precision)
+    engine, _, precision = form.rpartition("-")
+    manifest = replace(found.manifest, engine=engine or "openvino", precision=precision)
     (out / "bundle.json").write_text(json.dumps(asdict(manifest)) + "\n", encoding="utf-8")
-    seen = _seen(out, data) if precision == "int8" else []
+    seen = _seen(out, data) if form == "int8" else []
     engines.prepare(bundle.locate(str(out)), seen)
 
 
@@ -48,8 +53,8 @@ def _seen(folder: Path, data: Path) -> list[Window]:
 def main() -> None:
     """Write one."""
     form, (stock, data, out) = sys.argv[1], map(Path, sys.argv[2:])
-    if form == "onnx":
-        onnx(stock, out)
+    if form == "export":
+        export(stock, out)
     else:
         ours(stock, form, out, data)
 

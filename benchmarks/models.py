@@ -15,8 +15,8 @@ from benchmarks import medium
 from pipeline.progress import say
 from predictor import bundle, embedded, engines
 
-PRECISIONS = ("int8", "bf16", "fp32")
-"""What ours is measured in."""
+FORMS = ("int8", "bf16", "fp32", "onnx-int8", "onnx-fp32")
+"""What ours is measured as: a precision on OpenVINO, or on ONNX Runtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Model:
         name: `medium`, `embedded` or `deberta`.
         stock: GLiNER's own files.
         onnx: those of GLiNER's ONNX export, fp32 and int8.
-        ours: a bundle for each of our precisions.
+        ours: a bundle for each of our `FORMS`.
         accurate: whether its answers mean anything.
     """
 
@@ -61,17 +61,15 @@ def make(cache: Path, data: Path, deberta: Path | None = None) -> list[Model]:
 def _forms(name: str, stock: Path, cache: Path, data: Path, *, accurate: bool) -> Model:
     weights = bundle.locate(str(stock)).digest[:8]
     onnx = cache / f"{name}-{weights}-onnx"
-    _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "onnx", str(stock), str(data))
+    _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "export", str(stock), str(data))
     # Named by the code too: what an older one has written is not what is measured.
-    ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in PRECISIONS}
+    ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in FORMS}
     if accurate:
         ours["int8"] = ours["int8"].with_name(
             f"{ours['int8'].name}-{_digest(data.glob('*.jsonl'))}"
         )
-    for precision, folder in ours.items():
-        _made(
-            folder, f"{name} for OpenVINO in {precision}", "forms", precision, str(stock), str(data)
-        )
+    for form, folder in ours.items():
+        _made(folder, f"{name} as {form}", "forms", form, str(stock), str(data))
     return Model(name, stock, onnx, ours, accurate)
 
 

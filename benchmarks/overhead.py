@@ -69,7 +69,7 @@ def lone(system: System, model: Model, plan: Plan, logs: Path) -> Row:
     bare: list[float] = []
     http: list[float] = []
     least: list[float] = []
-    command = [sys.executable, "-m", "benchmarks.bare", str(model.ours[system.precision])]
+    command = [sys.executable, "-m", "benchmarks.bare", str(model.ours[system.form])]
     with (
         running(system, model, asked[0], logs) as server,
         running(NOTHING, model, asked[0], logs) as nothing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.models import PRECISIONS
+from benchmarks.models import FORMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Plan:
     Attributes:
         rounds: how often each system has its turn at `callers` callers.
         accurate_rounds: the same for models whose answers mean something.
-        precisions: of ours.
+        forms: of ours.
         peers: which systems stand beside ours on the medium shape, by name; None: all.
         accurate_peers: the same for models whose answers mean something.
         seconds: how long a closed load is measured at least.
@@ -37,7 +37,7 @@ class Plan:
 
     rounds: int = 3
     accurate_rounds: int = 1
-    precisions: tuple[str, ...] = PRECISIONS
+    forms: tuple[str, ...] = FORMS
     peers: tuple[str, ...] | None = None
     accurate_peers: tuple[str, ...] | None = None
     seconds: float = 8.0
@@ -59,7 +59,7 @@ class Plan:
 FULL = Plan()
 QUICK = Plan(
     rounds=1,
-    precisions=("int8", "bf16"),
+    forms=("int8", "bf16"),
     peers=("flask", "ray", "fast-gliner-int8", "onnx-int8"),  # each where it is fastest
     accurate_peers=("flask",),
     seconds=3.0,

@@ -12,7 +12,13 @@ SHARE = 0.7
 """Of what a pod can do: above that the wait grows faster than the load."""
 CORES = 2
 """Of a pod, as in the benchmark and the manifests."""
-_OURS = {"ours-int8": "int8", "ours-bf16": "bf16", "ours-fp32": "fp32"}
+_OURS = {
+    "ours-int8": "int8",
+    "ours-bf16": "bf16",
+    "ours-fp32": "fp32",
+    "ours-onnx-int8": "int8, ONNX Runtime",
+    "ours-onnx-fp32": "fp32, ONNX Runtime",
+}
 
 Row = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import Model
+from benchmarks.models import FORMS, Model
 from benchmarks.texts import Question
 
 FAST_GLINER = Path(".venv-fast-gliner/bin/python")
@@ -23,12 +23,12 @@ class System:
         name: in results.
         title: in tables.
         precision: what it computes in.
+        form: which of `benchmarks.models.FORMS` it is; empty for others.
         lossless: whether weights and activations stay in floating point.
         command: starts it, given a model and a port.
         path: of its predictions.
         body: a question as it wants it.
         entities: what it found, from its answer.
-        ours: whether it is this project.
     """
 
     name: str
@@ -39,7 +39,12 @@ class System:
     body: Callable[[Question], Any]
     entities: Callable[[Any], list[dict[str, Any]]]
     lossless: bool = True
-    ours: bool = False
+    form: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is this project."""
+        return bool(self.form)
 
 
 def _plain(question: Question) -> Any:
@@ -50,24 +55,26 @@ def _as_is(answer: Any) -> Any:
     return answer
 
 
-def _ours(precision: str) -> System:
+def _ours(form: str) -> System:
+    engine, _, precision = form.rpartition("-")
+
     def command(model: Model, port: int) -> list[str]:
         ports = ["--http_port", str(port), "--enable_grpc", "false"]
         return [
-            *(sys.executable, "-m", "predictor", "--model", str(model.ours[precision])),
+            *(sys.executable, "-m", "predictor", "--model", str(model.ours[form])),
             *("--model_name", "gliner", *ports),
         ]
 
     return System(
-        name=f"ours-{precision}",
-        title="gliner-kserve",
+        name=f"ours-{form}",
+        title=f"gliner-kserve{', ONNX Runtime' if engine else ''}",
         precision=precision,
         command=command,
         path="/v1/models/gliner:predict",
         body=lambda question: {"instances": [_plain(question)]},
         entities=lambda answer: answer["predictions"][0]["entities"],
         lossless=precision != "int8",
-        ours=True,
+        form=form,
     )
 
 
@@ -134,9 +141,7 @@ NOTHING = System(
 
 FLASK = "flask"
 SYSTEMS = (
-    _ours("int8"),
-    _ours("bf16"),
-    _ours("fp32"),
+    *map(_ours, FORMS),
     _flask(FLASK, "Flask, predict_entities", "fp32"),
     _ray(),
     _fast("fp32", "model.onnx"),

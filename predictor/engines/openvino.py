@@ -64,7 +64,7 @@ class OpenVinoEngine(Reading):
     ) -> None:
         core = ov.Core()
         hint = _HINTS[precision]
-        if hint == "bf16" and "BF16" not in _capabilities(core):
+        if hint == "bf16" and "BF16" not in capabilities():
             hint = "f32"
             if precision == "bf16":
                 _log.warning("this CPU has no bf16: the model computes in fp32, which is slower")
@@ -207,7 +207,7 @@ def _forget_traced() -> None:
     torch.jit._state._clear_class_state()
 
 
-def _capabilities(core: ov.Core) -> Sequence[str]:
-    """What this CPU is fast in."""
-    found: Sequence[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def capabilities() -> Sequence[str]:
+    """What this CPU is fast in, such as `BF16`."""
+    found: Sequence[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found

@@ -96,7 +96,7 @@ def test_where_it_was_not_built(
     for one in (attention.library, attention.level):
         one.cache_clear()
     monkeypatch.setattr(attention, "built", list)
-    monkeypatch.setattr("predictor.engines.openvino._capabilities", lambda core: ("BF16",))
+    monkeypatch.setattr("predictor.engines.openvino.capabilities", lambda: ("BF16",))
     with caplog.at_level("INFO", logs.OURS):
         engine = load(wide)
     for one in (attention.library, attention.level):

@@ -88,7 +88,7 @@ def test_what_computes_in_another_precision_is_not_tried(
 ) -> None:
     """A CPU without bf16 computes in fp32. Chosen as bf16, the model would serve as that elsewhere,
     where nobody has measured it."""
-    monkeypatch.setattr(openvino, "_capabilities", lambda core: ["FP32", "INT8"])
+    monkeypatch.setattr(openvino, "capabilities", lambda: ["FP32", "INT8"])
     texts = measure.texts(dataset.read(lifecycle.write_data(tmp_path / "data", 2)))
     (tmp_path / "work").mkdir()
 
