@@ -18,7 +18,7 @@ def test_all() -> None:
 
 
 def test_quick() -> None:
-    """A quick one has ours in int8 and bf16, and beside every model Flask, of which the ratio is."""
+    """A quick one has ours in int8 and bf16, and beside each model Flask, of which the ratio is."""
     names = {one.name for one in chosen(None, QUICK.forms, QUICK.accurate_peers)}
 
     assert names == {"ours-int8", "ours-bf16", "flask"}
