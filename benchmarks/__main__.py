@@ -31,11 +31,12 @@ def main() -> None:
     given = _arguments()
     plan = QUICK if given.quick else FULL
     logs = CACHE / "logs"
-    shape, *accurate = models.make(CACHE, given.data, given.deberta)
+    forms = machine.forms(plan.forms)
+    wanted = [one.form for one in chosen(given.only, forms, ()) if one.ours]
+    precisions = dict.fromkeys(one.rpartition("-")[2] for one in wanted)
+    shape, *accurate = models.make(CACHE, given.data, wanted, given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
     found = Results(machine.describe(), plan, facts)
-    forms = machine.forms(plan.forms)
-    precisions = dict.fromkeys(one.rpartition("-")[2] for one in forms)
 
     def limits(turn: int) -> None:
         # In every round: the machine is as unsteady as what is measured on it.

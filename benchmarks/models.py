@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Model:
         name: `medium`, `embedded` or `deberta`.
         stock: GLiNER's own files.
         onnx: those of GLiNER's ONNX export, fp32 and int8.
-        ours: a bundle for each of our `FORMS`.
+        ours: a bundle for each of our `FORMS` that is wanted.
         accurate: whether its answers mean anything.
     """
 
@@ -38,33 +38,36 @@ class Model:
     accurate: bool
 
 
-def make(cache: Path, data: Path, deberta: Path | None = None) -> list[Model]:
+def make(cache: Path, data: Path, forms: Sequence[str], deberta: Path | None = None) -> list[Model]:
     """The medium shape with random weights, the embedded model, and a DeBERTa where there is one.
 
     What is made stays in `cache` for the next run: the medium shape takes two minutes.
 
     Args:
         data: labelled texts, for int8.
+        forms: of ours, which of `FORMS` are wanted.
         deberta: what `benchmarks.deberta` has trained.
     """
     stock = cache / f"medium-{medium.VERSION}"
     _made(stock, "a model of the medium shape", "medium")
     made = [
-        _forms("medium", stock, cache, data, accurate=False),
-        _forms("embedded", embedded.path(), cache, data, accurate=True),
+        _forms("medium", stock, cache, data, forms, accurate=False),
+        _forms("embedded", embedded.path(), cache, data, forms, accurate=True),
     ]
     if deberta is not None:
-        made.append(_forms("deberta", deberta, cache, data, accurate=True))
+        made.append(_forms("deberta", deberta, cache, data, forms, accurate=True))
     return made
 
 
-def _forms(name: str, stock: Path, cache: Path, data: Path, *, accurate: bool) -> Model:
+def _forms(
+    name: str, stock: Path, cache: Path, data: Path, forms: Sequence[str], *, accurate: bool
+) -> Model:
     weights = bundle.locate(str(stock)).digest[:8]
     onnx = cache / f"{name}-{weights}-onnx"
     _made(onnx, f"{name} as GLiNER exports it to ONNX", "forms", "export", str(stock), str(data))
     # Named by the code too: what an older one has written is not what is measured.
-    ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in FORMS}
-    if accurate:
+    ours = {one: cache / f"{name}-{weights}-{_code()}-{one}" for one in forms}
+    if accurate and "int8" in ours:
         ours["int8"] = ours["int8"].with_name(
             f"{ours['int8'].name}-{_digest(data.glob('*.jsonl'))}"
         )
