@@ -164,6 +164,8 @@ def _session(model: str | bytes, threads: int, lanes: int) -> onnxruntime.Infere
     options.inter_op_num_threads = 1
     # Threads that wait in a loop take the cores that the server and other lanes need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without VNNI sums of int8 products would overflow, and answers be others than elsewhere.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     # It would keep a plan for every shape that ever came.
     options.enable_mem_pattern = False
     options.log_severity_level = _ERRORS_ONLY

@@ -14,6 +14,7 @@ import numpy as np
 import onnx as onnx_format
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from scores import WINDOWS, worst
 
 from predictor import bundle, embedded, golden
@@ -208,3 +209,27 @@ def test_a_copy_of_a_bundle_keeps_the_export(int8: Path, tmp_path: Path) -> None
     written = bundle.write(str(packed), tmp_path / "copy")
 
     assert load(written.folder, "int8").precision == "int8"
+
+
+def test_products_in_int8_do_not_overflow() -> None:
+    """Without VNNI two products of a byte each are summed in 16 bits, which the largest do not fit:
+    there ONNX Runtime has to be asked for the slower way."""
+    deep, wide = 64, 48
+    weights = np.full((deep, wide), 127, dtype=np.int8)
+    one, middle = np.float32(1), np.uint8(0)
+    constants = {"weights": weights, "one": one, "middle": middle}
+    names = ["states", "weights", "one", "one", "middle"]
+    graph = helper.make_graph(
+        [helper.make_node("MatMulIntegerToFloat", names, ["out"], domain="com.microsoft")],
+        "product",
+        [helper.make_tensor_value_info("states", TensorProto.UINT8, [1, deep])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, wide])],
+        [numpy_helper.from_array(np.array(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+    session = onnx._session(model.SerializeToString(), 1, 1)
+    [out] = session.run(None, {"states": np.full((1, deep), 255, dtype=np.uint8)})
+
+    assert out.tolist() == [[255 * 127 * deep] * wide]
