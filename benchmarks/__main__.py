@@ -32,9 +32,9 @@ def main() -> None:
     plan = QUICK if given.quick else FULL
     logs = CACHE / "logs"
     forms = machine.forms(plan.forms)
-    wanted = [one.form for one in chosen(given.only, forms, ()) if one.ours]
-    precisions = dict.fromkeys(one.rpartition("-")[2] for one in wanted)
-    shape, *accurate = models.make(CACHE, given.data, wanted, given.deberta)
+    mine = [one for one in chosen(given.only, forms, ()) if one.ours]
+    precisions = dict.fromkeys(one.precision for one in mine)
+    shape, *accurate = models.make(CACHE, given.data, [one.form for one in mine], given.deberta)
     facts = json.loads((shape.stock / medium.FACTS).read_text(encoding="utf-8"))
     found = Results(machine.describe(), plan, facts)
 
