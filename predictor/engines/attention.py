@@ -17,7 +17,7 @@ from predictor.engines.silent import ov
 
 LEVELS = ("neither", "AVX-512 BF16", "AMX")
 """What it computes with, from the slowest on; it is not used on a processor with neither."""
-AVX512, AMX = 1, 2
+NEITHER, AVX512, AMX = range(3)
 STEP = 32
 """The width of a head is a multiple of this."""
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int

@@ -38,7 +38,7 @@ def fuse(model: ov.Model, cores: int = 1) -> Operations:
         What computes its layers; nothing where nothing was done.
     """
     done = Operations()
-    if attention.level() < attention.AMX:
+    if not attention.level():
         return done
     attended = {_name(one.seen): one for one in fused.attended(model)}
     layers: list[Layer] = []

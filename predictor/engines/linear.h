@@ -99,30 +99,38 @@ VECTORS INLINE __m512i plus(__m512i sum, __m512i left, __m512i right, enum bytes
         _mm512_dpbf16_ps(_mm512_castsi512_ps(sum), (__m512bh)left, (__m512bh)right));
 }
 
+/* `rows` of activations at a time, a constant: their sums are in registers. */
+VECTORS INLINE void by_rows(int32_t *out, const uint8_t *active, const uint8_t *weights, int tiles,
+                            enum bytes bytes, const int rows) {
+    const uint8_t *right = weights + (size_t)tiles * TILE;
+    __m512i sums[2][8];
+    for (int row = 0; row < rows; row++)
+        sums[0][row] = sums[1][row] = _mm512_setzero_si512();
+    for (int four = 0; four < tiles * SIDE; four++) {
+        const __m512i one = _mm512_loadu_si512(weights + four * DEEP);
+        const __m512i other = _mm512_loadu_si512(right + four * DEEP);
+        for (int row = 0; row < rows; row++) {
+            int32_t some;
+            memcpy(&some, active + (four / SIDE * SIDE + row) * DEEP + four % SIDE * 4, 4);
+            const __m512i all = _mm512_set1_epi32(some);
+            sums[0][row] = plus(sums[0][row], all, one, bytes);
+            sums[1][row] = plus(sums[1][row], all, other, bytes);
+        }
+    }
+    for (int row = 0; row < rows; row++) {
+        _mm512_storeu_si512(out + row * PAIR, sums[0][row]);
+        _mm512_storeu_si512(out + row * PAIR + SIDE, sums[1][row]);
+    }
+}
+
 VECTORS INLINE void by_vectors(int32_t *out, const uint8_t *active, const uint8_t *weights,
                                int tiles, int count, enum bytes bytes) {
-    enum { ROWS = 8 };
-    const uint8_t *right = weights + (size_t)tiles * TILE;
-    for (int first = 0; first < count; first += ROWS, out += ROWS * PAIR) {
+    for (int first = 0; first < count; first += 8, out += 8 * PAIR) {
         const uint8_t *own = active + (first / SIDE * (size_t)tiles * SIDE + first % SIDE) * DEEP;
-        __m512i sums[2][ROWS];
-        for (int row = 0; row < ROWS; row++)
-            sums[0][row] = sums[1][row] = _mm512_setzero_si512();
-        for (int four = 0; four < tiles * SIDE; four++) {
-            const __m512i one = _mm512_loadu_si512(weights + four * DEEP);
-            const __m512i other = _mm512_loadu_si512(right + four * DEEP);
-            for (int row = 0; row < ROWS; row++) {
-                int32_t some;
-                memcpy(&some, own + (four / SIDE * SIDE + row) * DEEP + four % SIDE * 4, 4);
-                const __m512i all = _mm512_set1_epi32(some);
-                sums[0][row] = plus(sums[0][row], all, one, bytes);
-                sums[1][row] = plus(sums[1][row], all, other, bytes);
-            }
-        }
-        for (int row = 0; row < ROWS; row++) {
-            _mm512_storeu_si512(out + row * PAIR, sums[0][row]);
-            _mm512_storeu_si512(out + row * PAIR + SIDE, sums[1][row]);
-        }
+        if (count - first > 4)
+            by_rows(out, own, weights, tiles, bytes, 8);
+        else
+            by_rows(out, own, weights, tiles, bytes, 4);
     }
 }
 
