@@ -4,8 +4,7 @@
  * done while it is in the nearest cache. Weights and activations lie in tiles of 16 lines of 64
  * bytes, so both kinds of numbers lie alike.
  *
- * Products are by AMX; those by AVX-512 read the same layouts, so that these can be tested where
- * there is no AMX. A library is as fast there in int8; in bf16 nobody has measured it.
+ * Products are by AMX, or else by AVX-512, which reads the same layouts.
  *
  * Whole activations are steps from 0 to 255, of which each is worth the same and 0 is not zero:
  * what that adds is the same for all rows and stands in `shift`.
