@@ -36,20 +36,23 @@ TILES static void by_tiles(float *out, int out_pitch, const bf16 *left, int left
 
 VECTORS static void by_vectors(float *out, int out_pitch, const bf16 *left, int left_pitch,
                                const uint32_t *right, int right_pitch, int steps) {
-    __m512 sums[SIDE];
-    for (int row = 0; row < SIDE; row++)
-        sums[row] = _mm512_setzero_ps();
-    for (int pair = 0; pair < steps * SIDE; pair++) {
-        const __m512i others = _mm512_loadu_si512(right + pair * right_pitch);
-        for (int row = 0; row < SIDE; row++) {
-            int own;
-            memcpy(&own, left + row * left_pitch + 2 * pair, sizeof own);
-            sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(own),
-                                         (__m512bh)others);
+    enum { ROWS = 8 }; /* as many as registers hold the places of */
+    for (int first = 0; first < SIDE; first += ROWS) {
+        __m512 sums[ROWS];
+        for (int row = 0; row < ROWS; row++)
+            sums[row] = _mm512_setzero_ps();
+        for (int pair = 0; pair < steps * SIDE; pair++) {
+            const __m512i others = _mm512_loadu_si512(right + pair * right_pitch);
+            for (int row = 0; row < ROWS; row++) {
+                int own;
+                memcpy(&own, left + (first + row) * left_pitch + 2 * pair, sizeof own);
+                sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(own),
+                                             (__m512bh)others);
+            }
         }
+        for (int row = 0; row < ROWS; row++)
+            _mm512_storeu_ps(out + (first + row) * out_pitch, sums[row]);
     }
-    for (int row = 0; row < SIDE; row++)
-        _mm512_storeu_ps(out + row * out_pitch, sums[row]);
 }
 
 /* What is computed with, of one head. */
