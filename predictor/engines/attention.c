@@ -18,61 +18,41 @@
 #define STEP 32    /* bf16 in a row of a tile */
 #define FAR -1e30f /* a score that weighs nothing */
 
-/* out, of SIDE x tiles * SIDE floats = left, of SIDE x steps * STEP, by right, whose rows are in
- * pairs: dword (r, c) holds rows 2 r and 2 r + 1 of column c. Pitches are in elements. */
+/* out, of SIDE x SIDE floats = left, of SIDE x steps * STEP, by right, whose rows are in pairs:
+ * dword (r, c) holds rows 2 r and 2 r + 1 of column c. Pitches are in elements. */
 typedef void product(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                     const uint32_t *right, int right_pitch, int steps, int tiles);
+                     const uint32_t *right, int right_pitch, int steps);
 
 TILES static void by_tiles(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                           const uint32_t *right, int right_pitch, int steps, int tiles) {
-    for (int tile = 0; tile < tiles; tile++, out += SIDE, right += SIDE) {
-        _tile_zero(0);
-        for (int step = 0; step < steps; step++) {
-            _tile_loadd(1, left + step * STEP, left_pitch * sizeof *left);
-            _tile_loadd(2, right + step * SIDE * right_pitch, right_pitch * sizeof *right);
-            _tile_dpbf16ps(0, 1, 2);
-        }
-        _tile_stored(0, out, out_pitch * sizeof *out);
+                           const uint32_t *right, int right_pitch, int steps) {
+    _tile_zero(0);
+    for (int step = 0; step < steps; step++) {
+        _tile_loadd(1, left + step * STEP, left_pitch * sizeof *left);
+        _tile_loadd(2, right + step * SIDE * right_pitch, right_pitch * sizeof *right);
+        _tile_dpbf16ps(0, 1, 2);
     }
-}
-
-enum { ROWS = 8 }; /* as many as registers hold the places of */
-
-VECTORS INLINE void by_rows(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                            const uint32_t *right, int right_pitch, int pairs, const int tiles) {
-    __m512 sums[2][ROWS];
-    for (int row = 0; row < ROWS; row++)
-        sums[0][row] = sums[1][row] = _mm512_setzero_ps();
-    for (int pair = 0; pair < pairs; pair++, right += right_pitch) {
-        const __m512bh one = (__m512bh)_mm512_loadu_si512(right);
-        const __m512bh other = tiles > 1 ? (__m512bh)_mm512_loadu_si512(right + SIDE) : one;
-        for (int row = 0; row < ROWS; row++) {
-            int both;
-            memcpy(&both, left + row * left_pitch + 2 * pair, sizeof both);
-            const __m512bh own = (__m512bh)_mm512_set1_epi32(both);
-            sums[0][row] = _mm512_dpbf16_ps(sums[0][row], own, one);
-            if (tiles > 1)
-                sums[1][row] = _mm512_dpbf16_ps(sums[1][row], own, other);
-        }
-    }
-    for (int row = 0; row < ROWS; row++) {
-        _mm512_storeu_ps(out + row * out_pitch, sums[0][row]);
-        if (tiles > 1)
-            _mm512_storeu_ps(out + row * out_pitch + SIDE, sums[1][row]);
-    }
+    _tile_stored(0, out, out_pitch * sizeof *out);
 }
 
 VECTORS static void by_vectors(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                               const uint32_t *right, int right_pitch, int steps, int tiles) {
-    for (int tile = 0; tile < tiles; tile += 2, out += 2 * SIDE, right += 2 * SIDE)
-        for (int first = 0; first < SIDE; first += ROWS) {
-            const bf16 *own = left + first * left_pitch;
-            float *to = out + first * out_pitch;
-            if (tile + 1 < tiles)
-                by_rows(to, out_pitch, own, left_pitch, right, right_pitch, steps * SIDE, 2);
-            else
-                by_rows(to, out_pitch, own, left_pitch, right, right_pitch, steps * SIDE, 1);
+                               const uint32_t *right, int right_pitch, int steps) {
+    enum { ROWS = 8 }; /* as many as registers hold the places of */
+    for (int first = 0; first < SIDE; first += ROWS) {
+        __m512 sums[ROWS];
+        for (int row = 0; row < ROWS; row++)
+            sums[row] = _mm512_setzero_ps();
+        for (int pair = 0; pair < steps * SIDE; pair++) {
+            const __m512i others = _mm512_loadu_si512(right + pair * right_pitch);
+            for (int row = 0; row < ROWS; row++) {
+                int own;
+                memcpy(&own, left + (first + row) * left_pitch + 2 * pair, sizeof own);
+                sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(own),
+                                             (__m512bh)others);
+            }
         }
+        for (int row = 0; row < ROWS; row++)
+            _mm512_storeu_ps(out + (first + row) * out_pitch, sums[row]);
+    }
 }
 
 /* What is computed with, of one head. */
@@ -175,18 +155,21 @@ VECTORS static __m512 exponential(__m512 x) {
 static void score(const head *at, int block, int blocks, int rows, int relative) {
     const int width = at->width, steps = width / STEP, pitch = at->wide + STEP, first = block * SIDE;
     const bf16 *asked = at->queries + first * width;
-    at->multiply(at->scores, pitch, asked, width, at->turned, rows, steps, blocks);
+    for (int other = 0; other < blocks; other++)
+        at->multiply(at->scores + other * SIDE, pitch, asked, width, at->turned + other * SIDE,
+                     rows, steps);
     if (!relative)
         return;
     /* Column c of the diagonal is for the distance first + SIDE - 1 - c. */
-    at->multiply(at->diagonal, pitch, asked, width, at->ahead + at->wide - SIDE - first,
-                 at->distances, steps, blocks + 1);
+    for (int other = 0; other <= blocks; other++)
+        at->multiply(at->diagonal + other * SIDE, pitch, asked, width,
+                     at->ahead + at->wide - SIDE - first + other * SIDE, at->distances, steps);
     /* A block of keys needs 2 SIDE - 1 distances, half of which the queries before have left. */
     for (int other = 0; other < blocks; other++)
         for (int tile = block - other - !block; tile <= block - other; tile++)
             at->multiply(at->backward + (2 * other + (tile & 1)) * SIDE * SIDE, SIDE,
                          at->behind + (at->wide + tile * SIDE) * width, width,
-                         at->turned + other * SIDE, rows, steps, 1);
+                         at->turned + other * SIDE, rows, steps);
 }
 
 /* One query's scores with all that positions add; the largest of each lane comes back. */
@@ -236,8 +219,9 @@ VECTORS static void see(const head *at, bf16 *out, int model, int size, int rela
             }
             shares[row] = 1 / _mm512_reduce_add_ps(sum);
         }
-        at->multiply(at->seen, width, at->weights, rows, at->values, width, rows / STEP,
-                     width / SIDE);
+        for (int from = 0; from < width; from += SIDE)
+            at->multiply(at->seen + from, width, at->weights, rows, at->values + from, width,
+                         rows / STEP);
         for (int row = 0; row < count; row++)
             for (int from = 0; from < width; from += SIDE) {
                 const __m512 seen = _mm512_loadu_ps(at->seen + row * width + from);
