@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 _MMAP_THRESHOLD = -3
 """glibc's `M_MMAP_THRESHOLD` for `mallopt`."""
-_LARGE = 32 << 20
-"""Bytes from which memory is the system's again as soon as it is freed: the most that glibc takes.
-What PyTorch's operators give is smaller, and would be new pages for each of them otherwise."""
+_LARGE = 1 << 20
+"""Bytes from which memory is the system's again as soon as it is freed."""
 
 
 def settle() -> None:
@@ -20,8 +19,8 @@ def settle() -> None:
     They make half a million objects. Looking through those for garbage stops every thread for
     0.3 s; looking through what came later takes milliseconds.
 
-    Batches are of all sizes. What the largest needed does not stay in glibc's hands, in pieces
-    that the next does not fit into.
+    Batches are of all sizes. glibc learns to keep what they needed, in pieces that the next
+    batch does not fit into, and the process would grow by hundreds of megabytes under load.
     """
     gc.collect()
     gc.freeze()
