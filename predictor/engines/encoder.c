@@ -3,8 +3,8 @@
  * A library multiplies at a quarter of what AMX can do in whole numbers, and at half of that in
  * bf16, where it goes through memory between rounding, product, activation, sum and norm. Here all
  * of that is done to a block while it is near; with AVX-512, whose products are slower, there is
- * less to gain. States stay in fp32 between the layers; attention.c
- * does the attention, linear.h the products.
+ * less to gain. States stay in fp32 between the layers; attention.c does the attention, linear.h
+ * the products.
  *
  * encoder.py says what goes in and out, and puts weights in the order of tiles.
  */

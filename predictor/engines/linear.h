@@ -98,11 +98,14 @@ VECTORS INLINE __m512i plus(__m512i sum, __m512i left, __m512i right, enum bytes
         _mm512_dpbf16_ps(_mm512_castsi512_ps(sum), (__m512bh)left, (__m512bh)right));
 }
 
-/* `rows` of activations at a time, a constant: their sums are in registers. */
+/* Rows whose sums registers hold: so many at a time, few where no more are left. */
+enum { MANY = 8, FEW = 4 };
+
+/* `rows` is one of these. */
 VECTORS INLINE void by_rows(int32_t *out, const uint8_t *active, const uint8_t *weights, int tiles,
                             enum bytes bytes, const int rows) {
     const uint8_t *right = weights + (size_t)tiles * TILE;
-    __m512i sums[2][8];
+    __m512i sums[2][MANY];
     for (int row = 0; row < rows; row++)
         sums[0][row] = sums[1][row] = _mm512_setzero_si512();
     for (int four = 0; four < tiles * SIDE; four++) {
@@ -124,12 +127,12 @@ VECTORS INLINE void by_rows(int32_t *out, const uint8_t *active, const uint8_t *
 
 VECTORS INLINE void by_vectors(int32_t *out, const uint8_t *active, const uint8_t *weights,
                                int tiles, int count, enum bytes bytes) {
-    for (int first = 0; first < count; first += 8, out += 8 * PAIR) {
+    for (int first = 0; first < count; first += MANY, out += MANY * PAIR) {
         const uint8_t *own = active + (first / SIDE * (size_t)tiles * SIDE + first % SIDE) * DEEP;
-        if (count - first > 4)
-            by_rows(out, own, weights, tiles, bytes, 8);
+        if (count - first > FEW)
+            by_rows(out, own, weights, tiles, bytes, MANY);
         else
-            by_rows(out, own, weights, tiles, bytes, 4);
+            by_rows(out, own, weights, tiles, bytes, FEW);
     }
 }
 
