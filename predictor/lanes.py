@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor import metrics
+from predictor import memory, metrics
 from predictor.errors import DeadlineExceeded
 from predictor.extraction import Reading
 from predictor.line import Ask, Line, Outcome, Waiting
@@ -164,6 +164,7 @@ class Lanes:
             for ask in finished:
                 metrics.IN_MODEL.observe(ended - ask.dispatched)
                 self._finish(ask)
+            memory.trim()
             batch, finished = [], []  # a lane that waits holds nobody's text
 
     def _score(self, batch: Sequence[Waiting]) -> None:

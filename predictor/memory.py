@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
+import math
 import sys
+import time
 from collections.abc import Callable
 
 _MMAP_THRESHOLD = -3
 """glibc's `M_MMAP_THRESHOLD` for `mallopt`."""
-_LARGE = 1 << 20
-"""Bytes from which memory is the system's again as soon as it is freed."""
+_LARGE = 32 << 20
+"""Bytes from which memory is the system's again as soon as it is freed: the most that glibc takes.
+What an operator gives is smaller; given back at once it would be new pages for the next."""
+_EVERY = 0.25
+"""Seconds from one look for free pages to the next, which takes milliseconds."""
+
+_looked = -math.inf
 
 
 def settle() -> None:
@@ -19,13 +27,26 @@ def settle() -> None:
     They make half a million objects. Looking through those for garbage stops every thread for
     0.3 s; looking through what came later takes milliseconds.
 
-    Batches are of all sizes. glibc learns to keep what they needed, in pieces that the next
-    batch does not fit into, and the process would grow by hundreds of megabytes under load.
+    Of glibc's bound for what goes back at once it also says that it stays: glibc would raise it
+    with what batches need.
     """
     gc.collect()
     gc.freeze()
     if mallopt := _libc("mallopt"):
         mallopt(_MMAP_THRESHOLD, _LARGE)
+
+
+def trim() -> None:
+    """Give pages that a pass has left back to the system, unless that was just done.
+
+    Passes are of all sizes. glibc keeps what they needed, in pieces that the next does not fit
+    into, and the process would grow by hundreds of megabytes under load.
+    """
+    global _looked
+    now = time.monotonic()
+    if now - _looked >= _EVERY:
+        _looked = now
+        _give_back()
 
 
 def release() -> None:
@@ -34,10 +55,15 @@ def release() -> None:
     glibc keeps what was freed for the next time; after a swap that is a whole model.
     """
     gc.collect()
-    if trim := _libc("malloc_trim"):
-        trim(0)
+    _give_back()
 
 
+def _give_back() -> None:
+    if malloc_trim := _libc("malloc_trim"):
+        malloc_trim(0)
+
+
+@functools.cache
 def _libc(name: str) -> Callable[..., int] | None:
     """A function of glibc, where that is what runs this."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -14,7 +14,7 @@ import fakes
 import pytest
 from queued import Queue, names, play, query, until
 
-from predictor import budget, lanes
+from predictor import budget, lanes, memory
 from predictor.errors import InvalidRequest
 from predictor.extraction import Extraction, Extractor, Label
 
@@ -210,6 +210,31 @@ def test_a_model_that_nobody_holds_is_freed() -> None:
 
     assert gone() is None
     assert not threads & {one.name for one in threading.enumerate()}
+
+
+def test_what_a_pass_leaves_goes_back_when_callers_have_their_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each pass is followed by a look for free pages, and nobody waits for that."""
+    engine = fakes.GatedEngine()
+    engine.let(2)
+    looks: list[str] = []
+    answered = threading.Event()
+
+    def trim() -> None:
+        looks.append(threading.current_thread().name)
+        assert answered.wait(30)
+
+    monkeypatch.setattr(memory, "trim", trim)
+
+    async def scenario() -> list[str]:
+        queue = Queue(engine)
+        found = names(await queue.ask(query("Ada")))
+        answered.set()
+        return found + names(await queue.ask(query("Bo")))
+
+    assert play(scenario()) == ["Ada", "Bo"]
+    assert looks[0] in engine.threads
 
 
 def test_short_requests_pass_a_long_document() -> None:
