@@ -70,8 +70,8 @@ class OnnxEngine(Reading):
         super().__init__(facts.reader(tokenizer))
         self._session = session
         # What a pass has taken goes back once, at its end. Given back by each operator, as without
-        # the runtime's own memory, it is new pages for the next, and passes of many texts take
-        # more than twice as long.
+        # the runtime's own memory, what is large was new pages for the next: passes of many texts
+        # took more than twice as long.
         self._run = onnxruntime.RunOptions()
         self._run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         # A model without relative positions or an LSTM has no use for all of a batch.
