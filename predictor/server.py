@@ -121,7 +121,10 @@ class Server(ModelServer):  # type: ignore[misc]
                 keys=self._keys,
             )
             self.servers.append(self._grpc_server.start(self.max_threads))
-        asyncio.run(self._serve())
+        # KServe hands its `--event_loop` to uvicorn, which has no say in a loop that runs already.
+        factory = self._rest_server.uvicorn.config.get_loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

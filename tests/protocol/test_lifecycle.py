@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import wire
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
@@ -217,3 +219,17 @@ def test_idle_exit(start_server: StartServer, tiny_bert: Path, name: str) -> Non
         assert server.process.wait(10) == 0
         assert time.monotonic() - started < 5
         assert [one["message"] for one in server.log_lines() if "signal" in one] == ["draining"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.parametrize(("asked", "uvloop"), [("auto", True), ("asyncio", False)])
+def test_event_loop(start_server: StartServer, tiny_bert: Path, asked: str, uvloop: bool) -> None:
+    """KServe's flag has its way, and uvloop is what it says that `auto` takes."""
+    with start_server("--model", str(tiny_bert), "--event-loop", asked) as server:
+        assert server.predict("Ada", labels=["person"])
+
+        mapped = {
+            Path(one.path).parent.name for one in psutil.Process(server.process.pid).memory_maps()
+        }
+
+    assert ("uvloop" in mapped) is uvloop
