@@ -100,7 +100,7 @@ class Settings(BaseSettings):
 
     compile: bool = False
     """On a GPU, fuse the model's kernels with torch.compile. It takes a C compiler, which our
-    image has not, and time at the start; nobody has measured it yet."""
+    image has not, and minutes before the server is ready; no GPU has run it yet."""
 
     golden_check: bool = True
     """Refuse to become ready when the bundle does not give its golden answers."""

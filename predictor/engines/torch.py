@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 import tempfile
@@ -51,7 +52,7 @@ class TorchEngine(Reading):
         device: where its weights are.
         precision: what they are in.
         rewritten: runs in place of the model's own forward pass.
-        compiled: whether that is compiled at its first passes, for all sizes at once.
+        compiled: whether that is compiled at the first passes of their kind, for all sizes.
 
     Attributes:
         reader: its text side.
@@ -116,7 +117,8 @@ class TorchEngine(Reading):
             device: a torch device such as `cpu` or `cuda:0`.
             precision: `fp32`, `bf16` or `fp16`.
             rewrite: run it rewritten where that can be; not for weights that will change.
-            compiled: compile what is rewritten with `torch.compile`, which takes a C compiler.
+            compiled: compile what is rewritten with `torch.compile`, which takes a C compiler and
+                minutes.
 
         Raises:
             BundleError: the files do not make a model.
@@ -145,7 +147,24 @@ class TorchEngine(Reading):
         if reason := obstacle(model):
             _log.info("runs as GLiNER has it, which is slower: no rewriting for %s", reason)
             return cls(model, device, precision)
-        return cls(model, device, precision, Rewritten(model), compiled=compiled)
+        engine = cls(model, device, precision, Rewritten(model), compiled=compiled)
+        if compiled:
+            engine._compile()
+        return engine
+
+    def _compile(self) -> None:
+        """Have all graphs made that requests will meet, but for those of texts of one word.
+
+        Whatever is 1 is a constant to `torch.compile`: it makes one graph for a text and one for
+        several, and so with labels. Callers would wait for each, for up to a minute. Sizes that
+        are alike by chance, as of a text of an even number of subwords, it takes for one; hence
+        numbers that differ, and two texts.
+        """
+        prompts = ("first", "second", "third")
+        for texts, labels in itertools.product((1, 2), (1, 3)):
+            _log.info("compiling: texts %d, labels %d", texts, labels)
+            for words in (5, 4):
+                self.score([Window(("a",) * words, prompts[:labels])] * texts)
 
     def score(self, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
         """Score windows in one forward pass. See `Engine.score`."""

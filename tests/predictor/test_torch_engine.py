@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from gliner import GLiNER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from predictor import bundle, engines
 from predictor.engines import Window
@@ -162,27 +164,24 @@ def test_token_level_equals_gliner(token_level: Path, text: str, flat_ner: bool)
 
 
 def test_compiled(tiny_deberta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for all sizes, with the scores of the same that is not compiled.
+    """All graphs are there when it is loaded, and have the scores of what is not compiled.
 
-    Its graphs run without kernels made: that would take a C++ compiler, and a GPU to matter.
+    They run as PyTorch runs them: kernels would take a C++ compiler, and a GPU to matter.
     """
-    made: list[dict[str, Any]] = []
-    real = torch.compile
-
-    def compile_(model: Any, **options: Any) -> Any:
-        made.append(options)
-        return real(model, backend="aot_eager", **options)
-
-    monkeypatch.setattr(torch, "compile", compile_)
+    graphs = CompileCounterWithBackend("eager")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=graphs))
     plain = TorchEngine.load(tiny_deberta, "cpu", "fp32")
     engine = TorchEngine.load(tiny_deberta, "cpu", "fp32", compiled=True)
+    made = graphs.frame_count
     words, prompts = ("Ada", "was", "born", "in", "London", "on", "a", "Sunday"), ("person", "city")
-    batches = [[Window(words[:size], prompts) for size in sizes] for sizes in ((3, 5), (8, 2, 7))]
 
-    for batch in batches:
-        for ours, theirs in zip(engine.score(batch), plain.score(batch), strict=True):
-            assert ours == pytest.approx(theirs, abs=1e-5)
-    assert made == [{"dynamic": True}]
+    for sizes in ((3, 5), (8, 2, 7), (4,), (8,), (1, 2), (3, 3, 3, 3)):
+        for labels in (prompts, prompts[:1], (*prompts, "day", "month", "year")):
+            batch = [Window(words[:size], labels) for size in sizes]
+            for ours, theirs in zip(engine.score(batch), plain.score(batch), strict=True):
+                assert ours == pytest.approx(theirs, abs=1e-5)
+    assert made
+    assert graphs.frame_count == made
 
 
 def test_only_a_gpu_gets_what_is_compiled(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
