@@ -221,7 +221,7 @@ def test_idle_exit(start_server: StartServer, tiny_bert: Path, name: str) -> Non
         assert [one["message"] for one in server.log_lines() if "signal" in one] == ["draining"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.skipif(sys.platform != "linux", reason="what is loaded is read as Linux shows it")
 @pytest.mark.parametrize(("asked", "uvloop"), [("auto", True), ("asyncio", False)])
 def test_event_loop(start_server: StartServer, tiny_bert: Path, asked: str, uvloop: bool) -> None:
     """KServe's flag has its way, and uvloop is what it says that `auto` takes."""
