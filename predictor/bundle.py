@@ -269,12 +269,7 @@ def _self_contained(folder: Path) -> bool:
 
 def _save_with_encoder(found: Bundle, out: Path) -> None:
     """Load a checkpoint that leans on a hub for its encoder, and save all of it."""
-    from gliner import GLiNER
+    from predictor.engines import checkpoint
 
-    try:
-        model = GLiNER.from_pretrained(str(found.folder), map_location="cpu")
-    except Exception as error:  # GLiNER, transformers and torch raise all sorts
-        raise BundleError(
-            f"{found.folder}: cannot load: {type(error).__name__}: {error}"
-        ) from error
+    model = checkpoint.load(found.folder, "cpu", "fp32", offline=False)
     model.save_pretrained(str(out), safe_serialization=True)

@@ -9,18 +9,45 @@ from typing import Any
 import torch
 from gliner import GLiNER, GLiNERConfig
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, DebertaV2Config, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    DebertaV2Config,
+    ModernBertConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
 
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_DEBERTA: dict[str, Any] = {
-    "relative_attention": True,
-    "position_biased_input": False,
-    "position_buckets": 32,
-    "max_position_embeddings": 512,
-    "pos_att_type": ["p2c", "c2p"],
-    "norm_rel_ebd": "layer_norm",
-    "share_att_key": True,
+_ENCODERS: dict[str, tuple[type[PretrainedConfig], dict[str, Any]]] = {
+    "bert": (BertConfig, {"max_position_embeddings": 512}),
+    "deberta": (
+        DebertaV2Config,
+        {
+            "relative_attention": True,
+            "position_biased_input": False,
+            "position_buckets": 32,
+            "max_position_embeddings": 512,
+            "pos_att_type": ["p2c", "c2p"],
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+        },
+    ),
+    "modernbert": (
+        ModernBertConfig,
+        {
+            "max_position_embeddings": 512,
+            "local_attention": 16,
+            "global_attn_every_n_layers": 2,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "cls_token_id": 2,
+            "eos_token_id": 3,
+            "sep_token_id": 3,
+        },
+    ),
+    "roberta": (RobertaConfig, {"max_position_embeddings": 514, "pad_token_id": 1}),
 }
 _WORDS = ("ada", "london", "person", "location", "date", "in", "was", "born", "the")
 
@@ -55,7 +82,7 @@ def write(
 
     Args:
         folder: where to.
-        kind: `bert` with 512 absolute positions or `deberta` with relative ones.
+        kind: one of `_ENCODERS`: with 512 positions, except for `deberta`'s relative ones.
         encoder: fields of the encoder's config to set otherwise.
         changes: fields of the GLiNER config to set otherwise.
     """
@@ -66,12 +93,8 @@ def write(
         "num_attention_heads": 2,
         "intermediate_size": 64,
     }
-    chosen = {**common, **(encoder or {})}
-    encoded = (
-        BertConfig(**{"max_position_embeddings": 512, **chosen})
-        if kind == "bert"
-        else DebertaV2Config(**{**_DEBERTA, **chosen})
-    )
+    config_of, own = _ENCODERS[kind]
+    encoded = config_of(**{**common, **own, **(encoder or {})})
     torch.manual_seed(7)
     config = GLiNERConfig(
         model_name="tests/none",
@@ -86,7 +109,7 @@ def write(
             **changes,
         },
     )
-    tokens = tokenizer(512 if kind == "bert" else 10**30)
+    tokens = tokenizer(10**30 if kind == "deberta" else 512)
     specials = [config.ent_token, config.sep_token]
     tokens.add_tokens(specials, special_tokens=True)
     config.vocab_size = config.encoder_config.vocab_size = len(tokens)

@@ -186,7 +186,14 @@ class Block(nn.Module):
 def _joined(parts: Sequence[nn.Linear], scale: float) -> nn.Linear:
     """Linear layers of the same input as one, the first with its output scaled."""
     scales = (scale, *(1.0 for _ in parts[1:]))
-    joined = nn.Linear(parts[0].in_features, sum(one.out_features for one in parts))
+    weight = parts[0].weight
+    joined: nn.Linear = nn.utils.skip_init(  # its random numbers would take a second
+        nn.Linear,
+        parts[0].in_features,
+        sum(one.out_features for one in parts),
+        device=weight.device,
+        dtype=weight.dtype,
+    )
     joined.load_state_dict(
         {
             name: torch.cat(

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from predictor import logs
-from predictor.engines import Limits, Window
+from predictor.engines import Limits, Window, checkpoint
 from predictor.engines.reading import Reader, Reading, cut
 from predictor.engines.rewritten import Rewritten, layout, obstacle
 from predictor.errors import BundleError
-
-CONFIG = "gliner_config.json"
 
 if TYPE_CHECKING:
     from gliner import GLiNER
@@ -38,7 +32,6 @@ but windows must overlap by twice the longest."""
 
 _SERVED = ("UniEncoderSpanGLiNER", "UniEncoderTokenGLiNER")
 _log = logging.getLogger(logs.OURS)
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Reading):
@@ -123,25 +116,7 @@ class TorchEngine(Reading):
         Raises:
             BundleError: the files do not make a model.
         """
-        from gliner import GLiNER
-
-        try:
-            with _without_dtype(folder) as readable:
-                model = GLiNER.from_pretrained(
-                    str(readable),
-                    local_files_only=True,
-                    map_location=device,
-                    dtype=None if precision == "fp32" else _DTYPES[precision],
-                )
-        except UnpicklingError as error:
-            # torch's own text explains how to run the code all the same.
-            raise BundleError(
-                f"{folder}: the pickled weights hold more than tensors, which is not trusted; "
-                "save them as safetensors where they come from"
-            ) from error
-        except Exception as error:  # GLiNER, transformers and safetensors raise all sorts
-            raise BundleError(f"{folder}: cannot load: {type(error).__name__}: {error}") from error
-        model.eval()
+        model = checkpoint.load(folder, device, precision)
         if not rewrite:
             return cls(model, device, precision)
         if reason := obstacle(model):
@@ -188,29 +163,6 @@ class TorchEngine(Reading):
             logits = self._run(*(torch.from_numpy(one).to(self.device) for one in batch.inputs()))
             probabilities = torch.sigmoid(logits.float()).cpu().numpy()
         return cut(probabilities, windows)
-
-
-@contextmanager
-def _without_dtype(folder: Path) -> Iterator[Path]:
-    """The same model with an encoder config that asks for no dtype of its own.
-
-    transformers would build such an encoder with torch's default dtype set to that, for the
-    whole process, and a model that serves meanwhile on another thread would compute in it. It
-    would also leave half of a model in fp16 that was asked for in fp32.
-    """
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    encoder = config.get("encoder_config") or {}
-    if not any(encoder.pop(name, None) for name in ("dtype", "torch_dtype")):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        shadow = Path(temporary) / folder.name
-        shadow.mkdir()
-        for file in folder.resolve().iterdir():
-            if file.name != CONFIG:
-                (shadow / file.name).symlink_to(file)
-        (shadow / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        yield shadow
 
 
 def _span_scores(words: NDArray[np.float32]) -> NDArray[np.float32]:
