@@ -164,7 +164,8 @@ def _exported(found: Bundle, precision: str) -> tuple[ov.Model, Facts] | None:
     if not (file.is_file() and (found.folder / WEIGHTS).is_file()):
         return None
     try:
-        model = ov.Core().read_model(file)
+        # Mapped weights would be read in each pass, and their file may be written anew meanwhile.
+        model = ov.Core().read_model(file, config={"ENABLE_MMAP": False})
         facts = Facts.parse(model.get_rt_info(_FACTS).astype(str))
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().partition("\n")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from predictor import bundle
+from predictor import bundle, engines
 from predictor.engines import Window
 from predictor.engines.torch import TorchEngine
 from predictor.errors import BundleError
 
 WINDOW = Window(("Ada", "was", "in", "London"), ("person",))
+MAPS = Path("/proc/self/maps")
+"""Linux's list of what files a process has mapped."""
+WEIGHTS = (".safetensors", ".bin", ".onnx")
 ABSENT = "span_rep_layer.span_rep_layer.project_start.0.weight"
 
 
@@ -51,14 +55,22 @@ def test_weights_are_in_the_precision_that_was_asked_for(folder: Path, precision
     assert kinds == {{"fp32": torch.float32, "bf16": torch.bfloat16}[precision]}
 
 
-def test_a_file_that_is_written_anew(folder: Path) -> None:
-    """A model that serves keeps its weights when their file gets others."""
-    engine = TorchEngine.load(folder, "cpu", "fp32")
+@pytest.mark.parametrize("name", engines.PRECISIONS)
+def test_files_that_are_written_anew(folder: Path, name: str) -> None:
+    """A model that serves keeps its weights when their files get others, or are cut short.
+
+    Reading a mapped file that has become shorter ends the process; so none may be mapped.
+    """
+    found = bundle.locate(str(folder))
+    found = replace(found, manifest=replace(found.manifest, engine=name, precision="fp32"))
+    engines.prepare(found)
+    engine = engines.load(found, "cpu", "fp32", 1)
     [before] = engine.score([WINDOW])
 
-    file = folder / "model.safetensors"
-    with file.open("r+b") as there:
-        there.write(bytes(file.stat().st_size))
+    assert not MAPS.is_file() or str(folder) not in MAPS.read_text()
+    for file in (one for one in folder.rglob("*") if one.suffix in WEIGHTS):
+        with file.open("r+b") as there:
+            there.write(bytes(file.stat().st_size))
 
     assert np.array_equal(engine.score([WINDOW])[0], before)
 
