@@ -172,28 +172,56 @@ static void score(const head *at, int block, int blocks, int rows, int relative)
                          at->turned + other * SIDE, rows, steps);
 }
 
-/* One query's scores with all that positions add; the largest of each lane comes back. */
-VECTORS static __m512 add_positions(const head *at, int first, int row, int size, int relative) {
-    const int pitch = at->wide + STEP;
-    float *scores = at->scores + row * pitch;
-    const float *diagonal = at->diagonal + row * pitch + SIDE - 1 - row;
-    __m512 most = _mm512_set1_ps(FAR);
-    for (int from = 0; from < size; from += SIDE) {
-        __m512 found = _mm512_loadu_ps(scores + from);
-        if (relative) {
-            const __m512i distance = _mm512_sub_epi32(_mm512_set1_epi32(first + row - from),
-                                                      counted());
-            const __m512i rows = _mm512_and_epi32(distance, _mm512_set1_epi32(2 * SIDE - 1));
-            const __m512i places = _mm512_add_epi32(_mm512_slli_epi32(rows, 4), counted());
-            found = _mm512_add_ps(found, _mm512_loadu_ps(diagonal + from));
-            found = _mm512_add_ps(
-                found, _mm512_i32gather_ps(places, at->backward + from * 2 * SIDE, 4));
-        }
-        found = _mm512_mask_mov_ps(_mm512_set1_ps(FAR), lanes(size - from), found);
-        most = _mm512_max_ps(most, found);
-        _mm512_storeu_ps(scores + from, found);
+/* What positions of a block of keys add to SIDE queries, from where `score` left it by distance:
+ * row i of `added` is for query i, and its column j for key j has what row i - j of the distances
+ * has in that column. Each column moves down by its number, in steps of 8, 4, 2 and 1. */
+VECTORS static void shift(__m512 added[SIDE], const float *backward, int distance) {
+    enum { BEFORE = SIDE - 1 }; /* rows for keys behind the query */
+    __m512 moved[BEFORE + SIDE];
+#pragma GCC unroll 31
+    for (int row = 0; row < BEFORE + SIDE; row++) {
+        const int place = (distance + row - BEFORE) & (2 * SIDE - 1);
+        moved[row] = _mm512_loadu_ps(backward + place * SIDE);
     }
-    return most;
+    /* From the last row on: those above have not moved yet. */
+#pragma GCC unroll 31
+    for (int row = BEFORE + SIDE - 1; row >= 8; row--)
+        moved[row] = _mm512_mask_mov_ps(moved[row], 0xff00, moved[row - 8]);
+#pragma GCC unroll 31
+    for (int row = BEFORE + SIDE - 1; row >= 12; row--)
+        moved[row] = _mm512_mask_mov_ps(moved[row], 0xf0f0, moved[row - 4]);
+#pragma GCC unroll 31
+    for (int row = BEFORE + SIDE - 1; row >= 14; row--)
+        moved[row] = _mm512_mask_mov_ps(moved[row], 0xcccc, moved[row - 2]);
+#pragma GCC unroll 31
+    for (int row = BEFORE + SIDE - 1; row >= BEFORE; row--)
+        added[row - BEFORE] = _mm512_mask_mov_ps(moved[row], 0xaaaa, moved[row - 1]);
+}
+
+/* Scores of a block of queries with all that positions add; for each the largest of each lane. */
+VECTORS static void add_positions(const head *at, int first, int size, int relative,
+                                  __m512 most[SIDE]) {
+    const int pitch = at->wide + STEP;
+    for (int row = 0; row < SIDE; row++)
+        most[row] = _mm512_set1_ps(FAR);
+    for (int from = 0; from < size; from += SIDE) {
+        const __mmask16 real = lanes(size - from);
+        __m512 added[SIDE];
+        if (relative)
+            shift(added, at->backward + from * 2 * SIDE, first - from);
+        for (int row = 0; row < SIDE; row++) {
+            float *scores = at->scores + row * pitch + from;
+            __m512 found = _mm512_loadu_ps(scores);
+            if (relative) {
+                const float *diagonal = at->diagonal + row * (pitch - 1) + SIDE - 1 + from;
+                found = _mm512_add_ps(found, _mm512_loadu_ps(diagonal));
+                found = _mm512_add_ps(found, added[row]);
+            }
+            found = _mm512_mask_mov_ps(_mm512_set1_ps(FAR), real, found);
+            most[row] = _mm512_max_ps(most[row], found);
+            _mm512_storeu_ps(scores, found);
+        }
+    }
 }
 
 /* One text: of each block of queries its scores, their softmax, and the values by that. */
@@ -202,10 +230,11 @@ VECTORS static void see(const head *at, bf16 *out, int model, int size, int rela
     float *shares = at->seen + SIDE * width;
     for (int block = 0; block < blocks; block++) {
         const int first = block * SIDE, count = size - first < SIDE ? size - first : SIDE;
+        __m512 largest[SIDE];
         score(at, block, blocks, rows, relative);
+        add_positions(at, first, size, relative, largest);
         for (int row = 0; row < count; row++) {
-            const __m512 most = _mm512_set1_ps(
-                _mm512_reduce_max_ps(add_positions(at, first, row, size, relative)));
+            const __m512 most = _mm512_set1_ps(_mm512_reduce_max_ps(largest[row]));
             const float *scores = at->scores + row * (at->wide + STEP);
             __m512 sum = _mm512_setzero_ps();
             for (int from = 0; from < rows; from += STEP) {
