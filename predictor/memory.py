@@ -8,7 +8,8 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _MMAP_THRESHOLD = -3
 """glibc's `M_MMAP_THRESHOLD` for `mallopt`."""
@@ -19,6 +20,22 @@ _EVERY = 0.25
 """Seconds from one look for free pages to the next, which takes milliseconds."""
 
 _looked = -math.inf
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Look for no garbage meanwhile: for imports, whose objects stay.
+
+    There are half a million, and to look through them again and again as their number grows takes
+    a third of the time.
+    """
+    looks = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looks:
+            gc.enable()
 
 
 def settle() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor import memory
 from predictor.errors import BundleError
 from predictor.hardware import CPU_ONLY, choose_threads
 
@@ -121,12 +122,17 @@ def prepare(found: Bundle, windows: Sequence[Window] = ()) -> None:
 
 def bring(found: Bundle) -> None:
     """Import the libraries of a bundle's engine, which take seconds and half a million objects."""
-    if found.manifest.engine == "openvino":
-        import predictor.engines.openvino
-    elif found.manifest.engine == "onnx":
-        import predictor.engines.onnx  # noqa: F401
-    else:
-        import gliner  # noqa: F401 -- with torch and transformers
+    _bring(found.manifest.engine)
+
+
+def _bring(name: str) -> None:
+    with memory.undisturbed():
+        if name == "openvino":
+            import predictor.engines.openvino
+        elif name == "onnx":
+            import predictor.engines.onnx  # noqa: F401
+        else:
+            import gliner  # noqa: F401 -- with torch and transformers
 
 
 def load(
@@ -158,6 +164,7 @@ def load(
             f"{found.folder}: the engine {name} does not compute in {precision!r}; it does in "
             f"{', '.join(PRECISIONS[name])}"
         )
+    _bring(name)
     if name == "openvino":
         from predictor.engines.openvino import OpenVinoEngine
 
