@@ -76,12 +76,11 @@ def test_files_that_are_written_anew(folder: Path, name: str) -> None:
 
 
 def test_a_config_with_a_dtype_of_its_own(
-    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An encoder saved as fp16 is fp32 when that is asked for, and torch's default stays."""
     defaults: list[torch.dtype] = []
     monkeypatch.setattr(torch, "set_default_dtype", defaults.append)
-    folder = Path(shutil.copytree(tiny_bert, tmp_path / "half"))
     config = json.loads((folder / "gliner_config.json").read_text())
     config["encoder_config"]["dtype"] = "float16"
     (folder / "gliner_config.json").write_text(json.dumps(config))
