@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline import parameters
 from pipeline import settings as settings_of
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, Unavailable
 from pipeline.settings import Settings
 
 # Imports of MLflow, kfp and the model's libraries take seconds: they wait inside the commands,
@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if not settings.kfp_host or options.local:
         from pipeline.runs import local as localrun
 
+        _reached(settings)
         return localrun.run("refresh", arguments, settings, _console()).exit_code
     from pipeline.runs import kubeflow
 
@@ -148,6 +149,15 @@ def _settings(options: argparse.Namespace | None = None) -> Settings:
     settings = settings_of.load()
     host = getattr(options, "host", None)
     return settings.model_copy(update={"kfp_host": host}) if host else settings
+
+
+def _reached(settings: Settings) -> None:
+    """Tell whoever waits at once that there is no MLflow, which steps would ask for minutes."""
+    from pipeline.doctor import tracking
+
+    found = tracking.reachable(settings.impatient())
+    if found.state == "wrong":
+        raise Unavailable(f"{found.text}; {found.remedy}")
 
 
 def _on_kubeflow(options: argparse.Namespace) -> Settings:

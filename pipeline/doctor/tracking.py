@@ -26,7 +26,10 @@ _KEY = "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"
 def reachable(settings: Settings) -> Finding:
     """Whether MLflow answers at all; the other checks are of no use where it does not."""
     url = settings.tracking_uri.rstrip("/")
-    remedy = "start it, or set PIPELINE_TRACKING_URI to its address"
+    remedy = (
+        "start one (`make demo` and `mlflow server` do on one machine), or set "
+        "PIPELINE_TRACKING_URI to its address"
+    )
     try:
         answer = httpx.get(f"{url}/health", timeout=settings.http_timeout_seconds)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

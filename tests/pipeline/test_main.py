@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import commands, errors
 from pipeline.__main__ import main, parser
+from pipeline.local.process import free_port
 
 COMMANDS = (
     *("run", "compile", "upload", "schedule", "approve", "reject", "rollback"),
@@ -90,6 +91,22 @@ def test_a_wrong_setting_names_its_variable(
 
     assert code == 2
     assert "PIPELINE_ROLLOUT: " in capsys.readouterr().err
+
+
+def test_a_run_without_mlflow_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No step is started to ask for minutes; the line says what to do, and nothing is left."""
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIPELINE_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+
+    code = main(["run", "--local", "--eval-data", "examples/eval"])
+
+    said = capsys.readouterr().err
+    assert code == errors.Unavailable.exit_code
+    assert "does not answer" in said
+    assert "mlflow server" in said
+    assert not (tmp_path / "home").exists()
 
 
 def test_kubeflow_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
