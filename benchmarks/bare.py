@@ -21,7 +21,7 @@ def main() -> None:
     for line in sys.stdin:
         text, labels = json.loads(line)
         started = time.perf_counter()
-        engine.score([Window(tuple(engine.split(text).tokens), tuple(labels))])
+        engine.score([Window(tuple(word for word, _, _ in engine.split(text)), tuple(labels))])
         sys.stdout.write(f"{time.perf_counter() - started}\n")
         sys.stdout.flush()
 

@@ -24,7 +24,10 @@ from predictor.lanes import Lanes, too_late
 from predictor.line import SHORT, Ask, Line, Outcome
 
 _MOST_UNREAD = 20_000
-"""Characters split into words before it is the next request's turn to be read."""
+"""Characters of short texts read before it is the next request's turn; of a long text, a part."""
+_ALL = object()
+_SLACK = 0.1
+"""What part of the most work may wait where a request comes that is about as much by itself."""
 
 
 class WorkQueue:
@@ -36,7 +39,7 @@ class WorkQueue:
     Args:
         max_pending: most requests waiting or at work; one more is refused.
         max_seconds: most seconds of work waiting or running, as estimated; a request that
-            would go above that is refused. An empty queue takes any.
+            would go above that is refused. A queue that is nearly empty takes any.
         timeout_seconds: longest time for a request that brings no deadline of its own.
     """
 
@@ -71,7 +74,7 @@ class WorkQueue:
         answer: asyncio.Future[Outcome] = loop.create_future()
         ask = Ask(
             extractor,
-            texts=extractor.read(queries),
+            texts=extractor.read_in_parts(queries),
             settle=_settling(loop, answer),
             queued=time.monotonic(),
             started=context.started,
@@ -109,11 +112,12 @@ class WorkQueue:
         if not self._pending:
             return
         waiting = self._seconds(before_short=work <= SHORT)
-        excess = waiting + (work * line.rate if line else 0.0) - self._max_seconds
-        if excess > 0:
-            # For a request that is over the limit by itself there is room in an empty queue.
-            seconds = max(1, math.ceil(min(waiting, excess)))
-            raise Busy(f"{waiting:.1f} s of work", seconds)
+        own = work * line.rate if line else 0.0
+        # A request that is over the limit by itself would never meet a queue without short ones,
+        # which it lets pass.
+        room = max(self._max_seconds - own, _SLACK * self._max_seconds)
+        if waiting > room:
+            raise Busy(f"{waiting:.1f} s of work", max(1, math.ceil(waiting - room)), own)
 
     def _seconds(self, *, before_short: bool = False) -> float:
         lines = [lanes.line for lanes in self._lanes.values()]
@@ -132,15 +136,18 @@ class WorkQueue:
         started = time.monotonic()
         try:
             while characters <= _MOST_UNREAD and not last and not lanes.ended(ask):
-                reading = next(ask.texts, None)
+                reading = next(ask.texts, _ALL)
                 if reading is None:
-                    last = True
-                else:
+                    break
+                if isinstance(reading, Reading):
                     readings.append(reading)
                     characters += len(reading.query.text)
+                else:
+                    last = True
             if ask.spans:
                 ask.spans.read(started, readings, last=last)
-            lanes.add(ask, readings, last=last)
+            if readings or last:
+                lanes.add(ask, readings, last=last)
             if not last and not ask.over:
                 self._reader.submit(self._read, lanes, ask)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is this request's

@@ -126,15 +126,17 @@ class Busy(NerError):
     Args:
         waiting: how much waits.
         seconds: after which there is likely room.
+        own: seconds of work that the request itself is.
     """
 
     kind = "busy"
     http = 429
     grpc = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, waiting: str, seconds: int) -> None:
+    def __init__(self, waiting: str, seconds: int, own: float = 0.0) -> None:
         self.retry_after = seconds
-        super().__init__(f"{waiting} are already waiting; try again in {seconds} s")
+        large = f" and this request is {own:.0f} s more" if own >= 1 else ""
+        super().__init__(f"{waiting} are already waiting{large}; try again in {seconds} s")
 
 
 class Unsupported(NerError):

@@ -89,6 +89,20 @@ class _Spans:
 
 
 @dataclass(slots=True, eq=False)
+class Held:
+    """Spans above the threshold that a request's texts hold, counted on several threads.
+
+    Attributes:
+        most: what is too many.
+        count: how many there are so far.
+    """
+
+    most: int
+    count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True, eq=False)
 class Reading:
     """A text on its way through the model. Its windows may come back on several threads."""
 
@@ -100,12 +114,11 @@ class Reading:
     prompts: tuple[str, ...]
     prompt_positions: int
     thresholds: NDArray[np.float32]
-    most: int
-    """Spans above the threshold that are too many."""
+    of_request: Held
+    """What all texts of its request hold."""
     found: dict[int, _Spans] = field(default_factory=dict)
     held: int = 0
     """Spans in `found`."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def rows(self) -> Iterator[Row]:
@@ -161,7 +174,7 @@ class Row:
         """Take up what the engine gave for it.
 
         Raises:
-            InvalidRequest: too many spans of the text are above the threshold.
+            InvalidRequest: too many spans of the text, or of its request, are above the threshold.
         """
         reading, piece = self.reading, self.reading.slices[self.number]
         starts, widths, labels = np.nonzero(scores > reading.thresholds)
@@ -170,15 +183,23 @@ class Row:
         starts, widths, labels = starts[inside], widths[inside], labels[inside]
         first = starts + piece.start
         spans = _Spans(first, first + widths, labels, scores[starts, widths, labels])
-        with reading.lock:
+        held = reading.of_request
+        with held.lock:
             reading.found[self.number] = spans
             reading.held += len(first)
-        if reading.held > reading.most:
+            held.count += len(first)
+        if reading.held > held.most:
             raise InvalidRequest(
-                f"more than {reading.most} spans are above the threshold; "
+                f"more than {held.most} spans are above the threshold; "
                 "raise it, or send fewer labels or a shorter text",
                 field="threshold",
                 instance=reading.index,
+            )
+        if held.count > held.most:
+            raise InvalidRequest(
+                f"more than {held.most} spans of all texts are above the threshold; "
+                "raise it, or send fewer labels or texts",
+                field="threshold",
             )
 
 
@@ -195,7 +216,7 @@ class Extractor:
         window_overlap: words that windows share, raised to twice the widest span.
         batch_size: most windows in one forward pass.
         batch_positions: most positions in one, padding included, above a single window.
-        max_candidates: most spans above the threshold in one text.
+        max_candidates: most spans above the threshold in the texts of one request.
 
     Attributes:
         budget: of one forward pass.
@@ -246,13 +267,22 @@ class Extractor:
         Raises:
             InvalidRequest: the labels of a text leave no room for it.
         """
+        return (one for one in self.read_in_parts(queries) if one)
+
+    def read_in_parts(self, queries: Sequence[Query]) -> Iterator[Reading | None]:
+        """As `read`, with None for each part of a long text: whoever reads may stop there.
+
+        Raises:
+            InvalidRequest: the labels of a text leave no room for it.
+        """
+        held = Held(self._max_candidates)
         for index, query in enumerate(queries):
             prompts = tuple(label.prompt for label in query.labels)
             try:
                 room = windows.room_for_text(self.engine, prompts)
             except InvalidRequest as error:
                 raise error.at(index) from None
-            words, counts = windows.visible_words(self.engine, query.text, room)
+            words, counts = yield from windows.visible_words(self.engine, query.text, room)
             if counts is None:
                 counts = self._lengths.of(words.tokens)
             yield Reading(
@@ -263,7 +293,7 @@ class Extractor:
                 prompts,
                 self.engine.limits.positions - room,
                 np.array([label.threshold for label in query.labels], dtype=np.float32),
-                self._max_candidates,
+                held,
             )
 
     def estimate(self, queries: Sequence[Query]) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from predictor import memory, metrics
 from predictor.errors import DeadlineExceeded
-from predictor.extraction import Reading
+from predictor.extraction import Extraction, Reading
 from predictor.line import Ask, Line, Outcome, Waiting
 from predictor.logs import OURS
 
@@ -23,6 +23,9 @@ PATIENCE = 0.1
 the first of them would have a pass to itself and the others would wait for the next."""
 _PAUSE = PATIENCE / 3
 """What part of a pass without anyone ends that."""
+
+_MANY = 5_000
+"""Spans above the threshold, to choose among which takes longer than a pass: 30 ms."""
 
 _log = logging.getLogger(OURS)
 
@@ -50,6 +53,7 @@ class Lanes:
         self._due = 0
         self._due_until = 0.0
         self._threads = ThreadPoolExecutor(line.lanes, thread_name_prefix="engine")
+        self._merging = ThreadPoolExecutor(1, thread_name_prefix="merge")
 
     def expect(self, ask: Ask, work: int) -> None:
         """Count the work of a request that is on its way."""
@@ -204,10 +208,22 @@ class Lanes:
         return [ask for ask in asks if ask.done]
 
     def _finish(self, ask: Ask) -> None:
+        """Merge what was found, on this thread unless it is so much that the lane would stand."""
+        if sum(reading.held for reading in ask.readings) > _MANY:
+            self._merging.submit(self._merge, ask)
+        else:
+            self._merge(ask)
+
+    def _merge(self, ask: Ask) -> None:
         outcome: Outcome
         started = time.monotonic()
         try:
-            outcome = [reading.result() for reading in ask.readings]
+            found: list[Extraction] = []
+            for reading in ask.readings:
+                if self.ended(ask):
+                    return
+                found.append(reading.result())
+            outcome = found
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is this request's
             outcome = error
         if ask.spans:

@@ -37,7 +37,7 @@ class Ask:
 
     Attributes:
         extractor: of the model that answers it.
-        texts: its texts, each read when it is asked for.
+        texts: its texts, each read when it is asked for, long ones in parts (None).
         settle: takes its outcome.
         queued: `time.monotonic()` when it came.
         started: when the request came to the server.
@@ -55,7 +55,7 @@ class Ask:
     """
 
     extractor: Extractor
-    texts: Iterator[Reading]
+    texts: Iterator[Reading | None]
     settle: Callable[[Outcome], None]
     queued: float
     started: float

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from predictor.tensors import INPUTS, OUTPUTS, Tensor
 _DOUBLE_PARAM = 4
 """Triton's clients send floats as field 4 of a parameter, which KServe's protocol file lacks."""
 _FIXED64 = 1
+_MANY = 5_000
+"""Entities, to give a form to which takes 20 ms: the event loop does not wait for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,15 @@ class GlinerModel(kserve.Model):  # type: ignore[misc]
         self._labels.count(results)
         return Answered(results, payload.request, payload.served.identity.version)
 
-    def postprocess(
+    async def postprocess(
         self, result: Answered, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
         """Give the answer the form of the request's protocol."""
+        if sum(len(one.entities) for one in result.results) > _MANY:
+            return await asyncio.to_thread(self._formed, result)
+        return self._formed(result)
+
+    def _formed(self, result: Answered) -> dict[str, Any] | InferResponse:
         if result.request is None:
             return v1_answer(result.results)
         return self._infer_response(result, result.request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,6 +14,17 @@ from predictor.errors import InvalidRequest
 
 LEAST_ROOM = 64
 """Positions that the labels must leave for the text."""
+
+_PART = 1_000
+"""Words that are counted at a time. The tokenizer takes some 20 µs for one."""
+_LONGEST_WORD = 1_000
+"""Characters of a word that is counted whole, far more than a language has: a text in a script
+without spaces may be one word."""
+_USUAL_WORD = 10
+"""Characters of a word, above which fewer words are counted at a time."""
+
+_Word = tuple[str, int, int]
+"""With the offsets of its first character and behind its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,9 @@ class Slice:
         return owned
 
 
-def visible_words(engine: Engine, text: str, room: int) -> tuple[Words, list[int] | None]:
+def visible_words(
+    engine: Engine, text: str, room: int
+) -> Generator[None, None, tuple[Words, list[int] | None]]:
     """Split a text into the words that the model can see.
 
     Some words leave no subword: control characters, zero-width joiners. GLiNER counts its
@@ -65,49 +78,77 @@ def visible_words(engine: Engine, text: str, room: int) -> tuple[Words, list[int
         text: any text.
         room: positions that a window has for text.
 
+    Yields:
+        None between the parts of a long text, so that whoever reads may do something else.
+
     Returns:
         The words, and the positions of each; None where every word takes its length at most
         and all of them fit, which needs no counting.
     """
     words = engine.split(text)
-    plain = text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable()
-    # A printable ASCII word is one subword at least and one a character at most, and some
-    # tokenizers mark a word's beginning with one more.
-    if plain and len(text) + len(words) <= room:
-        return words, None
-    counts = engine.subwords(words.tokens)
-    rows: list[tuple[str, int, int, int]] = []
-    for token, start, end, count in zip(
-        words.tokens, words.starts, words.ends, counts, strict=True
-    ):
-        if 0 < count <= room:
-            rows.append((token, start, end, count))
-        elif count:
-            rows.extend(_pieces(engine, token, start, count, room))
-    if not rows:
-        return Words((), (), ()), []
-    tokens, starts, ends, kept = zip(*rows, strict=True)
-    return Words(tokens, starts, ends), list(kept)
+    plain = len(text) <= room and text.isascii()
+    if plain and text.replace("\n", " ").replace("\t", " ").isprintable():
+        found = list(words)
+        # A printable ASCII word is one subword at least and one a character at most, and some
+        # tokenizers mark a word's beginning with one more.
+        if len(text) + len(found) <= room:
+            return _columns(found), None
+        words = iter(found)
+    rows: list[_Word] = []
+    counts: list[int] = []
+    for number, part in enumerate(_parts(words)):
+        if number:
+            yield
+        for word, count in zip(part, engine.subwords([word for word, _, _ in part]), strict=True):
+            if 0 < count <= room:
+                rows.append(word)
+                counts.append(count)
+            elif count:
+                for piece, positions in _pieces(engine, word, count, room):
+                    rows.append(piece)
+                    counts.append(positions)
+    return _columns(rows), counts
 
 
-def _pieces(
-    engine: Engine, token: str, start: int, count: int, room: int
-) -> list[tuple[str, int, int, int]]:
+def _columns(rows: Sequence[_Word]) -> Words:
+    tokens, starts, ends = zip(*rows, strict=True) if rows else ((), (), ())
+    return Words(tokens, starts, ends)
+
+
+def _parts(words: Iterable[_Word]) -> Iterator[list[_Word]]:
+    """Words in parts of about a like size, those beyond all bounds cut up."""
+    part: list[_Word] = []
+    size = 0
+    for word in words:
+        length = len(word[0])
+        part += [word] if length <= _LONGEST_WORD else _cut_up(word, _LONGEST_WORD)
+        size += length
+        if len(part) >= _PART or size >= _PART * _USUAL_WORD:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _cut_up(word: _Word, size: int) -> list[_Word]:
+    token, start, end = word
+    return [
+        (token[at : at + size], start + at, min(start + at + size, end))
+        for at in range(0, len(token), size)
+    ]
+
+
+def _pieces(engine: Engine, word: _Word, count: int, room: int) -> Iterator[tuple[_Word, int]]:
     """Split one word that is too long for a window into pieces that are not."""
     # Half the room, for pieces rarely break where subwords do.
-    size = max(1, len(token) * room // (2 * count))
+    size = max(1, len(word[0]) * room // (2 * count))
     while True:
-        parts = [token[at : at + size] for at in range(0, len(token), size)]
-        counts = engine.subwords(parts)
+        parts = _cut_up(word, size)
+        counts = engine.subwords([token for token, _, _ in parts])
         if size == 1 or max(counts) <= room:
             break
         size = max(1, size // 2)
-    offsets = range(start, start + len(token), size)
-    return [
-        (part, at, at + len(part), positions)
-        for part, at, positions in zip(parts, offsets, counts, strict=True)
-        if 0 < positions <= room
-    ]
+    return ((part, one) for part, one in zip(parts, counts, strict=True) if 0 < one <= room)
 
 
 def room_for_text(engine: Engine, prompts: Sequence[str]) -> int:
@@ -151,7 +192,10 @@ def cut(counts: Sequence[int], words: int, longest: int, overlap: int, room: int
             if used > room:
                 end = index
                 break
-        bounds.append((start, end))
+        # Before a word that leaves no room for others, windows shrink towards the same end: what
+        # they hold, the first has with more around it.
+        if not bounds or end > bounds[-1][1]:
+            bounds.append((start, end))
         if end == words:
             break
         start = end - min(overlap, (end - start) // 2)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.engines import Limits, Window, Words
+from predictor.engines import Limits, Window
 
 _WORD = re.compile(r"\w+(?:[-_]\w+)*|\S")
 
@@ -35,13 +35,8 @@ class FakeEngine:
         self.seen: list[list[Window]] = []
         self._score_of = score_of
 
-    def split(self, text: str) -> Words:
-        matches = list(_WORD.finditer(text))
-        return Words(
-            tuple(one.group() for one in matches),
-            tuple(one.start() for one in matches),
-            tuple(one.end() for one in matches),
-        )
+    def split(self, text: str) -> Iterator[tuple[str, int, int]]:
+        return ((one.group(), one.start(), one.end()) for one in _WORD.finditer(text))
 
     def subwords(self, words: Sequence[str]) -> list[int]:
         """A position for every four printable characters; none for control characters."""

@@ -40,8 +40,10 @@ class Queue(WorkQueue):
         """Ask, and wait until the windows are in line or in the engine."""
         task = asyncio.create_task(self.ask(*queries))
         await asyncio.sleep(0)
-        await asyncio.wrap_future(self._reader.submit(lambda: None))
-        return task
+        while True:
+            await asyncio.wrap_future(self._reader.submit(lambda: None))
+            if self._reader._work_queue.empty():  # else a long text is read in turn with this
+                return task
 
 
 async def until(happened: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,12 +77,15 @@ class Engine(Protocol):
     markers: tuple[str, ...]
     """Words that the model uses between labels, which no label may contain."""
 
-    def split(self, text: str) -> Words:
-        """Split a text the way the model was trained."""
+    def split(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """Split a text the way the model was trained: each word, the offset of its first
+        character and that behind its last, when it is asked for."""
         ...
 
     def subwords(self, words: Sequence[str]) -> list[int]:
-        """How many positions each word takes; 0 for a word the tokenizer drops."""
+        """How many positions each word takes; 0 for a word the tokenizer drops.
+
+        The interpreter is free for other threads meanwhile."""
         ...
 
     def prompt_positions(self, prompts: Sequence[str]) -> int:

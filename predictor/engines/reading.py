@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from predictor.engines import Window, Words
+from predictor.engines import Window
 
 Splitter = Callable[[str], Iterable[tuple[str, int, int]]]
 """Gives each word of a text with its offsets."""
@@ -136,17 +136,16 @@ class Reader:
         self._splitter = splitter
         self._prompt_positions = lru_cache(maxsize=1024)(self._count_prompt)
 
-    def split(self, text: str) -> Words:
+    def split(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Split a text. See `Engine.split`."""
-        triples = list(self._splitter(text))
-        if not triples:
-            return Words((), (), ())
-        tokens, starts, ends = zip(*triples, strict=True)
-        return Words(tokens, starts, ends)
+        return iter(self._splitter(text))
 
     def subwords(self, words: Sequence[str]) -> list[int]:
         """Count the positions of each word. See `Engine.subwords`."""
-        encoded = self.tokenizer.encode(list(words), is_pretokenized=True, add_special_tokens=False)
+        # Of the two, `encode` keeps the interpreter: a long text would stop the event loop.
+        [encoded] = self.tokenizer.encode_batch(
+            [list(words)], is_pretokenized=True, add_special_tokens=False
+        )
         counts = Counter(encoded.word_ids)
         return [counts[index] for index in range(len(words))]
 
@@ -242,7 +241,7 @@ class Reading:
         self.reader = reader
         self.markers: tuple[str, ...] = reader.markers
 
-    def split(self, text: str) -> Words:
+    def split(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Split a text as the model was trained to. See `Engine.split`."""
         return self.reader.split(text)
 

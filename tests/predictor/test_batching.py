@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import fakes
@@ -13,7 +14,6 @@ from prometheus_client import REGISTRY
 from queued import Queue, names, play, query
 
 from predictor.context import open_request
-from predictor.engines import Words
 from predictor.errors import Busy, DeadlineExceeded, NotServing
 
 # ---------------------------------------------------------------- reading
@@ -27,19 +27,19 @@ class Unread(fakes.FakeEngine):
         self.may = threading.Event()
         self.texts: list[str] = []
 
-    def split(self, text: str) -> Words:
+    def split(self, text: str) -> Iterator[tuple[str, int, int]]:
         assert self.may.wait(20)
         self.texts.append(text[:2])
         return super().split(text)
 
 
 def test_reading_many_texts_leaves_turns_to_others() -> None:
-    """A request of many long texts is read in parts."""
+    """A request of many texts is read in parts."""
     engine = Unread()
 
     async def scenario() -> None:
         queue = Queue(engine)
-        long = [query(f"L{number}", 1800) for number in range(3)]
+        long = [query(f"L{number}", 900) for number in range(4)]
         tasks = [asyncio.create_task(queue.ask(*long))]
         tasks.append(asyncio.create_task(queue.ask(query("S"))))
         await asyncio.sleep(0)
@@ -48,7 +48,59 @@ def test_reading_many_texts_leaves_turns_to_others() -> None:
 
     play(scenario())
 
-    assert engine.texts == ["L0", "L1", "S ", "L2"]
+    assert engine.texts == ["L0", "L1", "L2", "S ", "L3"]
+
+
+class Counted(fakes.FakeEngine):
+    """Notes how many words are counted at a time, beginning with which, and calls the test."""
+
+    def __init__(self, then: Callable[[int], object]) -> None:
+        super().__init__(fakes.names_and_numbers)
+        self.parts: list[tuple[str, int]] = []
+        self._then = then
+
+    def subwords(self, words: Sequence[str]) -> list[int]:
+        self.parts.append((words[0], len(words)))
+        self._then(len(self.parts))
+        return super().subwords(words)
+
+
+def test_reading_a_long_text_leaves_turns_to_others() -> None:
+    """A short request is read, and answered, while a text of any length is being read."""
+    may = threading.Event()
+    engine = Counted(lambda _: may.wait(20))
+
+    async def scenario() -> None:
+        queue = Queue(engine)
+        long = asyncio.create_task(queue.ask(query("Long", 50_000)))
+        short = asyncio.create_task(queue.ask(query("Short", 60)))
+        await asyncio.sleep(0)
+        may.set()
+        assert names(await short) == ["Short"]
+        assert len(engine.parts) < 40
+        assert names(await long) == ["Long"]
+
+    play(scenario())
+
+    assert engine.parts[1] == ("Short", 61)
+    assert len(engine.parts) > 50
+    assert max(words for _, words in engine.parts) == 1_000
+
+
+def test_a_long_text_is_not_read_on_for_nobody() -> None:
+    """Once its caller went away no more of a text is read."""
+
+    async def scenario() -> int:
+        loop = asyncio.get_running_loop()
+        engine = Counted(lambda part: part == 3 and loop.call_soon_threadsafe(long.cancel))
+        queue = Queue(engine)
+        long = asyncio.create_task(queue.ask(query("Long", 100_000)))
+        await asyncio.gather(long, return_exceptions=True)
+        assert await queue.drained(5)
+        await asyncio.get_running_loop().run_in_executor(queue._reader, lambda: None)
+        return len(engine.parts)
+
+    assert play(scenario()) < 90
 
 
 # ---------------------------------------------------------------- cancelled, too late
@@ -192,6 +244,23 @@ def test_empty_queue_takes_anything_and_short_requests_pass_it() -> None:
         return no.value.retry_after
 
     assert play(scenario()) > 1
+
+
+def test_a_long_request_gets_in_among_short_ones() -> None:
+    """A request above the limit by itself does not wait for a queue that is never empty."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> None:
+        queue = Queue(engine, max_seconds=1)
+        short = await queue.start(query("Short"))
+        huge = await queue.start(query("Huge", 20_000))
+        with pytest.raises(Busy, match=r"already waiting and this request is \d+ s more;"):
+            await queue.ask(query("Other", 20_000))
+        engine.let(10_000)
+        assert names(await short) == ["Short"]
+        assert names(await huge) == ["Huge"]
+
+    play(scenario())
 
 
 def test_early_refusal() -> None:

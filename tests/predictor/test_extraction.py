@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from predictor import windows
 from predictor.engines import Limits
 from predictor.errors import InvalidRequest
 from predictor.extraction import Extractor, Label, Query
@@ -216,6 +217,18 @@ def test_too_many_candidates_are_refused_by_index() -> None:
         extractor.extract([query("a"), query("a " * 200, threshold=0.0)])
 
 
+def test_too_many_candidates_in_all_are_refused() -> None:
+    """Many texts that keep everything cost as much as one: what they hold is counted together."""
+    engine = fakes.FakeEngine(lambda span, prompt: 0.5)
+    extractor = Extractor(engine, max_candidates=100)
+
+    with pytest.raises(InvalidRequest, match=r"^threshold: more than 100 spans of all texts"):
+        extractor.extract([query("a a a a a", threshold=0.0) for _ in range(5)])
+
+    for _ in range(5):  # what one request holds is not the next one's
+        assert extractor.extract([query("a a a a a", threshold=0.0)])
+
+
 def test_labels_that_leave_no_room_are_refused() -> None:
     """Labels share the model's positions with the text."""
     engine = fakes.FakeEngine(fakes.names_and_numbers, Limits(words=20, width=3, positions=100))
@@ -236,6 +249,36 @@ texts = st.text(
     ),
     max_size=300,
 )
+
+
+@pytest.mark.parametrize("text", ["word " * 5_000, "." * 5_000, "東" * 5_000, "\u200d" * 5_000])
+def test_a_long_text_is_read_in_parts(engine: fakes.FakeEngine, text: str) -> None:
+    """Whoever reads may stop again and again, and each word is read as if it stood alone."""
+    parts = list(Extractor(engine).read_in_parts([query(text)]))
+
+    [reading] = [one for one in parts if one]
+    words = reading.words
+    assert len(parts) > 4 or text[0] == "東"
+    assert all(
+        text[start:end] == token
+        for token, start, end in zip(words.tokens, words.starts, words.ends, strict=True)
+    )
+    assert "".join(words.tokens) == text.replace(" ", "").replace("\u200d", "")
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=80),
+    st.integers(1, 30),
+    st.integers(0, 20),
+)
+def test_each_window_sees_more_of_the_text(counts: list[int], longest: int, overlap: int) -> None:
+    """No window holds only what the one before it has seen, and each word is in one."""
+    pieces = windows.cut(counts, len(counts), longest, overlap, 64)
+
+    ends = [one.end for one in pieces]
+    assert ends == sorted(set(ends))
+    assert all(one.positions <= 64 for one in pieces)
+    assert {at for one in pieces for at in range(one.start, one.end)} == set(range(len(counts)))
 
 
 @given(texts)

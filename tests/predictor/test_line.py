@@ -18,8 +18,8 @@ EXTRACTOR = Extractor(fakes.FakeEngine(fakes.names_and_numbers), window_overlap=
 def ask_in(line: Line, text: str) -> Ask:
     """A request with the windows of one text in line."""
     queries = [Query(text, LABELS, flat_ner=True, multi_label=False)]
-    ask = Ask(EXTRACTOR, EXTRACTOR.read(queries), lambda _: None, 0, 0, math.inf)
-    rows = [row for reading in ask.texts for row in reading.rows]
+    ask = Ask(EXTRACTOR, iter(()), lambda _: None, 0, 0, math.inf)
+    rows = [row for reading in EXTRACTOR.read(queries) for row in reading.rows]
     line.owe(ask, sum(row.positions for row in rows))
     line.join(ask, rows)
     return ask

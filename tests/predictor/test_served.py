@@ -50,7 +50,7 @@ def test_a_request_stays_with_the_model_it_began_on() -> None:
             context = open_request({})
             parsed = model.preprocess(body(label))
             model.swap(new)
-            answer = model.postprocess(await model.predict(parsed))
+            answer = await model.postprocess(await model.predict(parsed))
             [entity] = answer["predictions"][0]["entities"]
             assert context.model
             return context.model.version, entity["text"]
