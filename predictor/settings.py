@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     """Largest request body over HTTP and message over gRPC, in bytes."""
 
     max_candidates: int = Field(200_000, ge=1, le=10_000_000)
-    """Most spans above the threshold in one text. More means that the threshold is too
-    low to be useful, and is refused before it costs the server its memory."""
+    """Most spans above the threshold in all texts of a request. More means that the threshold is
+    too low to be useful, and is refused before it costs the server its memory."""
 
     window_words: int = Field(0, ge=0, le=100_000)
     """Longest window over a text, in words; 0 takes the model's own limit."""
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
 
     max_queue_seconds: float = Field(10, gt=0, le=86_400)
     """Most work waiting or running, in seconds as estimated from what recent work took; a request
-    above it is answered 429 with Retry-After. An empty queue takes any."""
+    above it is answered 429 with Retry-After. A queue that is nearly empty takes any."""
 
     max_pending: int = Field(1024, ge=1, le=100_000)
     """Most requests in the queue at once, however little work they are; one more is answered
