@@ -137,9 +137,10 @@ VECTORS static void place(const head *at, const uint32_t *key, const bf16 *query
     }
 }
 
-/* e to the x, of at most 0: its whole powers of 2 by the exponent, the rest by a polynomial. */
+/* e to the x, of at most 0: its whole powers of 2 by the exponent, the rest by a polynomial. What is
+ * no number stays none: of two such operands a maximum gives the second. */
 VECTORS static __m512 exponential(__m512 x) {
-    x = _mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87)), _mm512_set1_ps(1.44269504f));
+    x = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-87), x), _mm512_set1_ps(1.44269504f));
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m512 rest = _mm512_sub_ps(x, whole);
     __m512 power = _mm512_set1_ps(1.33335581e-3f);

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from sysconfig import get_config_var
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,16 @@ _ARGUMENTS = (
     *(_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _COUNT),
 )
 _NOWHERE = (None, None, 0)
+_FORM = 1
+"""See `kernels.h`."""
 
 
 def built() -> list[Path]:
-    """What was built of `attention.c`: nothing, without a C compiler at the installation."""
-    return sorted(Path(__file__).parent.glob("_attention*.so"))
+    """What was built of `attention.c`, this Python's first: nothing, without a C compiler at the
+    installation."""
+    own = str(get_config_var("EXT_SUFFIX"))
+    files = Path(__file__).parent.glob("_attention*.so")
+    return sorted(files, key=lambda file: (not file.name.endswith(own), file.name))
 
 
 @lru_cache
@@ -39,9 +45,10 @@ def library() -> ctypes.CDLL | None:
     for file in built():
         try:
             found = ctypes.CDLL(str(file))
-        except OSError:
-            continue  # of another system
-        if found.attention_level():
+            form = found.attention_form()
+        except (OSError, AttributeError):
+            continue  # of another system, or of sources from before forms
+        if form == _FORM and found.attention_level():
             found.attention.argtypes = _ARGUMENTS
             return found
     return None
@@ -105,11 +112,15 @@ def attend(
 
     Raises:
         MemoryError: there is too little.
+        ValueError: an array is not as said.
     """
     found = library()
     if found is None:
         raise RuntimeError("attention.c was not built, or not for this processor")
     total, width = out.shape
+    check(heads, width, sizes, rows, tables, total)
+    check_array(mixed, 2, (total, 3 * width))
+    check_array(out, 2, (total, width))
     failed = found.attention(
         mixed.ctypes.data,
         out.ctypes.data,
@@ -125,6 +136,42 @@ def attend(
     )
     if failed:
         raise MemoryError
+
+
+def check(
+    heads: int,
+    width: int,
+    sizes: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    tables: Tables | None,
+    total: int,
+) -> None:
+    """Refuse what C would go beyond its arrays with.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    check_array(sizes, 4, (len(sizes),))
+    check_array(rows, 4, (len(rows),))
+    if width % (STEP * heads):
+        raise ValueError(f"{heads} heads in a width of {width} are not multiples of {STEP} wide")
+    if not 0 < sizes.min() <= sizes.sum() <= total:
+        raise ValueError(f"texts of {sizes.tolist()} positions are not among {total}")
+    if tables and not len(rows) >= 2 * sizes.max() - 1:
+        raise ValueError(f"{len(rows)} distances are too few for a text of {sizes.max()} positions")
+
+
+def check_array(values: NDArray[Any], size: int, shape: tuple[int, ...]) -> None:
+    """Refuse what C would read as something else.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    if not (values.flags.c_contiguous and values.itemsize == size and values.shape == shape):
+        raise ValueError(
+            f"an array of {values.shape}, {values.dtype}, is not one of {shape}, {size} bytes each "
+            "and one behind the other"
+        )
 
 
 class Attention(Operation):

@@ -120,7 +120,14 @@ EXPORT int encode(const bf16 *given, bf16 *out, int total, const int32_t *sizes,
                   const int32_t *rows, int furthest, const int32_t *kept, int left,
                   const layer *layers, int count, int heads, int level, int cores) {
     const int width = layers->mixed.rows;
-    int wide = 0, bytes = 0;
+    int wide = 0, bytes = 0, used = 0;
+    for (int text = 0; text < texts; text++)
+        used += sizes[text];
+    if (!kept) {
+        memset(out + (size_t)used * width, 0, (size_t)(total - used) * width * sizeof *out);
+        left = used;
+    }
+    total = used; /* what is behind the last text is padding, which nobody reads */
     for (const layer *at = layers; at < layers + count; at++) {
         wide = at->wide.columns > wide ? at->wide.columns : wide;
         bytes = (int)at->wide.bytes > bytes ? (int)at->wide.bytes : bytes;

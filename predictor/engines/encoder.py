@@ -220,6 +220,7 @@ class Layers:
 
     def __init__(self, layers: Sequence[Layer], heads: int, cores: int = 1) -> None:
         self.count, self.heads, self.cores = len(layers), heads, cores
+        self.width, self.tables = layers[0].mixed.rows, layers[0].tables
         self._layers = layers  # whose memory C reads
         self._where = (_Layer * len(layers))(*(one.where() for one in layers))
 
@@ -244,7 +245,16 @@ class Layers:
 
         Raises:
             MemoryError: there is too little.
+            ValueError: an array is not as said.
         """
+        total = len(states)
+        attention.check(self.heads, self.width, sizes, rows, self.tables, total)
+        attention.check_array(states, 2, (total, self.width))
+        attention.check_array(out, 2, (total if kept is None else len(kept), self.width))
+        if kept is not None:
+            attention.check_array(kept, 4, (len(kept),))
+            if len(kept) and not 0 <= kept.min() <= kept.max() < sizes.sum():
+                raise ValueError(f"what is kept is not among {sizes.sum()} positions of texts")
         failed = _function()(
             states.ctypes.data,
             out.ctypes.data,

@@ -55,11 +55,11 @@ def fuse(model: ov.Model) -> Operations:
 
 
 def lengths(model: ov.Model) -> tuple[ov.Output, ov.Output]:
-    """How many positions each text has, int32, and the rows of relative positions."""
+    """How many positions each text has, and the rows of relative positions, both int32."""
     bias, rows = _inputs(model, "bias", "rows")
     there = operations.convert(operations.greater(bias, operations.constant(_LEAST)), "i32")
     sizes = operations.reduce_sum(there, operations.constant(np.array([1, 2, 3])))
-    return sizes.output(0), rows
+    return sizes.output(0), operations.convert(rows, "i32").output(0)
 
 
 def attended(model: ov.Model) -> Iterator[Attended]:

@@ -9,6 +9,10 @@
 #define EXPORT __attribute__((visibility("default")))
 enum { NEITHER, AVX512, AMX };
 
+/* Of what Python gives and gets: raised, there too, with each change of an exported function or of a
+ * struct that it fills, so that what was built of other sources is not used. */
+enum { FORM = 1 };
+
 typedef uint16_t bf16;
 
 int attention_level(void);

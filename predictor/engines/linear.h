@@ -186,7 +186,9 @@ VECTORS INLINE void put(uint8_t *active, int row, int column, const linear *next
     }
     const __m512 steps = _mm512_fmadd_ps(x, _mm512_loadu_ps(next->by + column),
                                          _mm512_set1_ps(next->zero));
-    const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(steps), _mm512_setzero_si512());
+    /* Before it is a whole number: one that does not fit in would be the least there is. */
+    const __m512 below = _mm512_min_ps(_mm512_set1_ps(255), steps);
+    const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(below), _mm512_setzero_si512());
     _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(whole));
 }
 

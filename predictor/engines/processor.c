@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+EXPORT int attention_form(void) { return FORM; }
+
 /* Asked of the processor itself: what compilers bring for this is not the same in all of them. */
 EXPORT int attention_level(void) {
     enum { BF16 = 1 << 5, VNNI = 1 << 11, SAVED = 0xe6 };
@@ -31,6 +33,7 @@ EXPORT int attention_level(void) {
 
 #else
 
+EXPORT int attention_form(void) { return FORM; }
 EXPORT int attention_level(void) { return NEITHER; }
 
 #endif

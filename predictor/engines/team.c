@@ -20,6 +20,7 @@ struct team {
     _Atomic(work *) how;
     _Atomic(const void *) what;
     _Alignas(64) _Atomic int done;
+    _Atomic int most; /* threads that may be at work on it */
     int used;
 };
 
@@ -92,7 +93,8 @@ static void *help(void *number) {
         for (int turn = 1; wanted(helper);) {
             int took = 0;
             for (int at = 0; at < atomic_load_explicit(&cores, RELAXED); at++)
-                took |= take(&teams[at]);
+                if (helper < atomic_load_explicit(&teams[at].most, RELAXED))
+                    took |= take(&teams[at]);
             if (took)
                 turn = 1;
             else
@@ -131,8 +133,10 @@ team *enter(int wanted_cores) {
     for (int at = 0; at < wanted_cores && wanted_cores > 1 && !of; at++)
         if (!teams[at].used)
             of = &teams[at];
-    if (of)
+    if (of) {
         of->used = 1;
+        atomic_store_explicit(&of->most, wanted_cores, RELAXED);
+    }
     count(1);
     pthread_mutex_unlock(&lock);
     return of;
@@ -149,7 +153,10 @@ void leave(team *of) {
 int hands(const team *of) {
     const int idle =
         atomic_load_explicit(&cores, RELAXED) - atomic_load_explicit(&passes, RELAXED);
-    return of && idle > 0 && atomic_load_explicit(&calm, RELAXED) ? 1 + idle : 1;
+    if (!of || idle <= 0 || !atomic_load_explicit(&calm, RELAXED))
+        return 1;
+    const int most = atomic_load_explicit(&of->most, RELAXED);
+    return 1 + idle < most ? 1 + idle : most;
 }
 
 void together(team *of, work *how, const void *what, int parts) {

@@ -82,6 +82,53 @@ def test_scores_far_apart() -> None:
 
 
 @attention_built.required
+@pytest.mark.parametrize("column", [0, 32], ids=["query", "key"])
+def test_what_is_no_number_stays_none(column: int) -> None:
+    """Damaged weights do not give answers that look well."""
+    mixed = drawn(20, 96)
+    mixed[3, column] = np.nan
+
+    for using in range(1, attention.level() + 1):
+        out = np.zeros((20, 32), np.uint16)
+        sizes, rows = np.array([20], np.int32), np.zeros(1, np.int32)
+        attention.attend(attention.bf16(mixed), out, sizes, 1, None, rows, using)
+
+        touched = [3] if column == 0 else range(20)
+        assert np.isnan(floats(out)[touched]).all()
+        assert np.isfinite(np.delete(floats(out), touched, axis=0)).all()
+
+
+@attention_built.required
+def test_heads_of_other_widths_are_refused() -> None:
+    """C would leave out what is beyond whole steps."""
+    mixed, out = np.zeros((4, 3 * 48), np.uint16), np.zeros((4, 48), np.uint16)
+    sizes, rows = np.array([4], np.int32), np.zeros(1, np.int32)
+
+    with pytest.raises(ValueError, match="1 heads in a width of 48"):
+        attention.attend(mixed, out, sizes, 1, None, rows, attention.level())
+
+
+@attention_built.required
+def test_what_was_built_of_other_sources_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of before, beside that of another Python or in place of ours, would read other arrays."""
+    files = []
+    for name, form in (("before", ""), ("other", "int attention_form(void) { return 99; }")):
+        source = tmp_path / f"{name}.c"
+        source.write_text(f"int attention_level(void) {{ return 1; }} {form}\n", "utf-8")
+        files.append(tmp_path / f"{name}.so")
+        subprocess.check_call(["cc", "-shared", "-fPIC", "-o", str(files[-1]), str(source)])
+    own = attention.built()[0]
+    monkeypatch.setattr(attention, "built", lambda: [*files, own])
+
+    found = attention.library.__wrapped__()
+
+    assert attention.level() == (found.attention_level() if found else 0)
+    assert found is None or found._name == str(own)
+
+
+@attention_built.required
 def test_nothing_outside_of_its_arrays_is_touched(tmp_path: Path) -> None:
     """Nothing undefined is done either: compiled again, under sanitizers and without a warning."""
     sources = map(str, sorted(Path(attention.__file__).parent.glob("*.c")))

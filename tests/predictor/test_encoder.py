@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import attention_built
 import numpy as np
@@ -172,6 +173,8 @@ def test_numbers_are_those_of_the_formula(
             using,
         )
         off = np.abs(floats(out) - wanted)[[one < sum(sizes) for one in kept]]
+        if not some:
+            assert not out[sum(sizes) :].any()
 
         # What bf16 rounds to the other side may be a step away, which is 0.02 before the norm.
         most, mean = (0.3, 0.012) if kind is Product else (0.2, 0.008)
@@ -193,6 +196,57 @@ def test_activations_beyond_their_range_are_at_its_ends() -> None:
         layers.encode(bf16(states), out, sizes, rows, None, using)
 
         assert np.abs(floats(out) - wanted).max() < 0.12, attention.LEVELS[using]
+
+
+@attention_built.required
+def test_activations_beyond_whole_numbers_are_at_the_upper_end() -> None:
+    """However large: one beyond 2**31 steps is no less than one beyond 255."""
+    book = Book.drawn(30, Product, relative=False, plain=True)
+    sizes, rows = np.array([20], np.int32), np.zeros(1, np.int32)
+    layers = Layers([replace(book.packed(), wide=_times(book.wide, 1e12))], HEADS)
+    enough = Layers([replace(book.packed(), wide=_times(book.wide, 1e6))], HEADS)
+
+    for using in range(1, attention.level() + 1):
+        found = [np.zeros((20, WIDTH), np.uint16) for _ in range(2)]
+        for one, out in zip((layers, enough), found, strict=True):
+            one.encode(bf16(drawn(20, WIDTH)), out, sizes, rows, None, using)
+
+        assert np.abs(floats(found[0]) - floats(found[1])).max() < 0.1, attention.LEVELS[using]
+
+
+def _times(product: Linears, factor: float) -> Linear:
+    """A layer whose results are so many times as large."""
+    packed = product.packed()
+    assert packed.scale is not None
+    more = np.float32(factor)
+    return replace(packed, shift=packed.shift * more, scale=packed.scale * more)
+
+
+@attention_built.required
+@pytest.mark.parametrize("wrong", ["sizes", "rows", "kept", "width", "type", "strides"])
+def test_what_would_go_beyond_an_array_is_refused(wrong: str) -> None:
+    """Before C reads it, whoever calls."""
+    layers = Layers([Book.drawn(30, Floating, relative=True, plain=True).packed()], HEADS)
+    given: dict[str, Any] = {
+        "states": bf16(drawn(20, WIDTH)),
+        "out": np.zeros((2, WIDTH), np.uint16),
+        "sizes": np.array([11, 9], np.int32),
+        "rows": DISTANCES.rows(11).astype(np.int32),
+        "kept": np.array([0, 19], np.int32),
+    }
+    layers.encode(*given.values(), attention.level())
+    changed: dict[str, dict[str, Any]] = {
+        "sizes": {"sizes": np.array([12, 9], np.int32)},
+        "rows": {"rows": given["rows"][:20]},
+        "kept": {"kept": np.array([0, 20], np.int32)},
+        "width": {"states": bf16(drawn(20, WIDTH // 2))},
+        "type": {"rows": given["rows"].astype(np.int64)},
+        "strides": {"states": bf16(drawn(40, WIDTH))[::2]},
+    }
+    given |= changed[wrong]
+
+    with pytest.raises(ValueError, match=r"is not one of|are not among|is not among|too few"):
+        layers.encode(*given.values(), attention.level())
 
 
 @attention_built.required
