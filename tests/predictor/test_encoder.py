@@ -234,7 +234,7 @@ def test_what_would_go_beyond_an_array_is_refused(wrong: str) -> None:
         "rows": DISTANCES.rows(11).astype(np.int32),
         "kept": np.array([0, 19], np.int32),
     }
-    layers.encode(*given.values(), attention.level())
+    layers.encode(**given, using=attention.level())
     changed: dict[str, dict[str, Any]] = {
         "sizes": {"sizes": np.array([12, 9], np.int32)},
         "rows": {"rows": given["rows"][:20]},
@@ -246,7 +246,7 @@ def test_what_would_go_beyond_an_array_is_refused(wrong: str) -> None:
     given |= changed[wrong]
 
     with pytest.raises(ValueError, match=r"is not one of|are not among|is not among|too few"):
-        layers.encode(*given.values(), attention.level())
+        layers.encode(**given, using=attention.level())
 
 
 @attention_built.required
