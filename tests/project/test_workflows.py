@@ -142,6 +142,21 @@ def test_publishing_waits_for_the_tests() -> None:
     assert jobs["propose"]["needs"] == "image"
 
 
+def test_a_workflow_that_calls_another_waits_in_a_line_of_its_own() -> None:
+    """GitHub ends what waits in a group when another comes: a push to main must not end the tests
+    that publishing waits for. In what is called, `github.workflow` is the caller."""
+    [called] = {
+        Path(job["uses"]).name
+        for text in texts().values()
+        for job in yaml.safe_load(text)["jobs"].values()
+        if "uses" in job
+    }
+
+    group = yaml.safe_load(texts()[called])["concurrency"]["group"]
+    assert "${{ github.workflow }}" in group
+    assert "${{ github.ref }}" in group
+
+
 def test_the_jenkinsfile_is_groovy() -> None:
     """The parser meets nothing that it cannot read; it would with a brace too few."""
     assert not jenkinsfile().has_error
