@@ -298,3 +298,30 @@ def test_chromium_is_installed_with_root(machine: Machine, tmp_path: Path) -> No
 
     install = "install --yes --no-install-recommends chromium"
     assert calls.read_text().splitlines() == [install, "update", install]
+
+
+def test_a_package_that_there_is_not_takes_no_other_along(machine: Machine, tmp_path: Path) -> None:
+    """apt-get installs none of several where it lacks one: then each is asked for by itself, and
+    the one that is missing is named."""
+    release, calls = tmp_path / "os-release", tmp_path / "calls"
+    release.write_text("ID=ubuntu\n")
+    machine.has("id", "echo 0")
+    machine.has("apt-get", f'echo "$*" >> {calls}; case "$*" in *chromium*) exit 100 ;; esac')
+
+    result = subprocess.run(
+        ["bash", "scripts/system.sh", "chromium", "prometheus", "prometheus-alertmanager"],
+        cwd=machine.root,
+        env={"PATH": str(machine.bin), "OS_RELEASE": str(release)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    install = "install --yes --no-install-recommends"
+    assert calls.read_text().splitlines()[1:] == [
+        "update",
+        f"{install} chromium",
+        f"{install} prometheus",
+        f"{install} prometheus-alertmanager",
+    ]
+    assert "\nchromium: not installed and apt-get could not install them" in result.stdout
