@@ -31,6 +31,8 @@ fi
 [ -z "$reference" ] || scripts/image.sh "$environment" "$reference"
 
 namespace=$(sed -n 's/^  name: //p' "$folder/namespace.yaml")
+# First: in a namespace that is not there kubectl can neither compare nor put anything.
+kubectl apply -f "$folder/namespace.yaml"
 # The differences are for whoever reads the log; kubectl ends with 1 where there are any.
 kubectl diff -k "$folder" || [ $? = 1 ]
 kubectl apply -k "$folder"
