@@ -101,6 +101,7 @@ class Follower:
 
     def start(self) -> None:
         """Follow, on a thread of its own."""
+        metrics.FOLLOW_PERIOD.set(self._seconds)
         metrics.FOLLOW_CHECKED.set_to_current_time()
         self._thread.start()
 

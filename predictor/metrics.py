@@ -56,6 +56,7 @@ FOLLOW_FAILED = Gauge(
 FOLLOW_CHECKED = Gauge(
     "gliner_follow_checked_timestamp_seconds", "When the registry last said what should serve"
 )
+FOLLOW_PERIOD = Gauge("gliner_follow_period_seconds", "How often the registry is asked")
 READY = Gauge("gliner_ready", "1 while predictions are taken")
 
 

@@ -57,6 +57,13 @@ def waits(short: str, count: str) -> Series:
     return found
 
 
+def heard_from(values: str, every: float) -> Series:
+    """When a pod last heard from the registry, and how often it asks, in seconds."""
+    return pod("gliner_follow_checked_timestamp_seconds", values) | pod(
+        "gliner_follow_period_seconds", f"{every}x200"
+    )
+
+
 def versions(*names: str) -> Series:
     """Pods and what each serves."""
     found: Series = {}
@@ -86,13 +93,9 @@ FIRES = [
         "GlinerSwapFailed", pod("gliner_swaps_total", "0x5 1x9", result="failed"), "9m", "", FAILED
     ),
     Case("GlinerNotSwapped", pod("gliner_follow_failed", "1x20"), "16m", "", POD),
-    Case(
-        "GlinerRegistrySilent",
-        pod("gliner_follow_checked_timestamp_seconds", "60x60"),
-        "40m",
-        "39m 0s",
-        POD,
-    ),
+    Case("GlinerRegistrySilent", heard_from("60x60", every=15), "40m", "39m 0s", POD),
+    # It should have asked again after an hour.
+    Case("GlinerRegistrySilent", heard_from("60x120", every=3600), "100m", "1h 39m 0s", POD),
     Case("GlinerVersionsDiffer", versions("3", "4"), "121m", "2", {}),
 ]
 QUIET = [
@@ -112,6 +115,9 @@ QUIET = [
     Case("GlinerSwapFailed", pod("gliner_swaps_total", "0x5 1x9", result="ok"), "9m"),
     Case("GlinerNotSwapped", pod("gliner_follow_failed", "1x10 0x10"), "16m"),
     # A predictor that follows nothing has never heard from a registry.
-    Case("GlinerRegistrySilent", pod("gliner_follow_checked_timestamp_seconds", "0x60"), "50m"),
+    Case("GlinerRegistrySilent", heard_from("0x60", every=0), "50m"),
+    # One that asks every hour has nothing to hear between.
+    Case("GlinerRegistrySilent", heard_from("60x59 3660x60", every=3600), "59m"),
+    Case("GlinerRegistrySilent", heard_from("60x59 3660x60", every=3600), "110m"),
     Case("GlinerVersionsDiffer", versions("4", "4"), "121m"),
 ]

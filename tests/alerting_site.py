@@ -38,8 +38,8 @@ MARKS = [
 DOCS = "https://gliner-kserve.example/docs/alerts.md"
 FACTOR = 60
 COMPARED = {"GlinerRegistrySilent"}
-"""Alerts that compare with a duration, in seconds at the end of the expression, which is shorter as
-well: what they read is the predictor's own clock, and cannot be hurried."""
+"""Alerts that compare with a duration, in seconds, which is shorter as well: what they read is the
+predictor's own clock, and cannot be hurried."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
                 r"\[(\w+)\]", lambda match: f"[{shorter(match[1], factor)}]", rule["expr"]
             )
             if rule.get("alert") in COMPARED:
-                whole, seconds = re.findall(r"(.* > )(\d+)\s*$", rule["expr"])[0]
-                rule["expr"] = f"{whole}{int(seconds) / factor}"
+                before, seconds, after = re.findall(r"(.* > )(\d+)( .*)", rule["expr"])[0]
+                rule["expr"] = f"{before}{int(seconds) / factor}{after}"
     return found
 
 

@@ -300,6 +300,7 @@ def test_following_survives_anything(
     monkeypatch.setattr(server.origin, "wanted", wanted)
     server.follower.start()
 
+    assert sample("gliner_follow_period_seconds") == 0.01
     assert all(asked.acquire(timeout=5) for _ in range(3))
     assert server.follower.stop(5)
     assert logged("following failed")
