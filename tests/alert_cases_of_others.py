@@ -22,7 +22,9 @@ EXPORTERS = {
 
 WHERE = {"namespace": "gliner", "pod": "gliner-predictor-00002-deployment-5c8-x2"}
 OTHER = {**WHERE, "pod": "mlflow-7f-abc"}
-FIRST, SECOND = ({"destination_workload": f"gliner-predictor-0000{n}-deployment"} for n in (1, 2))
+FIRST, SECOND = ({"destination_service_name": f"gliner-predictor-0000{n}"} for n in (1, 2))
+# In the way of both where Knative keeps it there.
+ACTIVATOR = {"destination_workload": "activator"}
 SCHEDULE = {"namespace": "gliner", "name": "gliner-refreshx7k2p"}
 CERTIFICATE = {"namespace": "istio-system", "name": "gliner-tls"}
 
@@ -74,11 +76,12 @@ def certificate(expires: int, **labels: str) -> Series:
     )
 
 
-def met(workload: dict[str, str], **by_code: str) -> Series:
-    """What a gateway met at a workload, by code."""
+def met(service: dict[str, str], **by_code: str) -> Series:
+    """What a gateway met at a Service, by code."""
+    own = {"destination_workload": f"{service['destination_service_name']}-deployment"}
     found: Series = {}
     for code, values in by_code.items():
-        labels = {"reporter": "source", "response_code": code.lstrip("c"), **workload}
+        labels = {"reporter": "source", "response_code": code.lstrip("c"), **own, **service}
         found |= series("istio_requests_total", values, **labels)
     return found
 
@@ -107,6 +110,25 @@ FIRES = [
     Case(
         "GlinerCanaryWorse",
         met(FIRST, c200="0+60x40") | met(SECOND, c200="0+8x40", c503="0+2x40"),
+        "20m",
+        "20%",
+        SECOND,
+    ),
+    # By the activator.
+    Case(
+        "GlinerCanaryWorse",
+        met(FIRST | ACTIVATOR, c200="0+60x40")
+        | met(SECOND | ACTIVATOR, c200="0+8x40", c503="0+2x40"),
+        "20m",
+        "20%",
+        SECOND,
+    ),
+    # One had it between for a while.
+    Case(
+        "GlinerCanaryWorse",
+        met(FIRST | ACTIVATOR, c200="0+60x12 720x30")
+        | met(FIRST, c200="0x12 60+60x30")
+        | met(SECOND | ACTIVATOR, c200="0+8x40", c503="0+2x40"),
         "20m",
         "20%",
         SECOND,
@@ -144,6 +166,16 @@ QUIET = [
         "20m",
     ),
     Case("GlinerCanaryWorse", met(SECOND, c200="0+8x40", c503="0+2x40"), "20m"),
+    # A name that is a caller's, as Istio writes it where no Service was found.
+    Case(
+        "GlinerCanaryWorse",
+        met(FIRST, c200="0+60x40")
+        | met(
+            {"destination_service_name": "gliner-predictor.gliner.svc.cluster.local"},
+            c503="0+10x40",
+        ),
+        "20m",
+    ),
     # Ten requests say little.
     Case(
         "GlinerCanaryWorse",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import scheduled_workflows
 from certificates import Certificate
-from gateway import Gateway
+from gateway import ACTIVATOR, Gateway
 from pods import CONTAINER, NAMESPACE, Pod
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -109,8 +109,8 @@ def _istio(gateway: Gateway) -> Metric:
         "reporter": "source",
         "source_workload": "istio-ingressgateway",
         "source_workload_namespace": "istio-system",
-        "destination_workload_namespace": NAMESPACE,
-        "destination_service_namespace": NAMESPACE,
+        "source_canonical_service": "istio-ingressgateway",
+        "source_canonical_revision": "latest",
         "request_protocol": "http",
         "grpc_response_status": "",
         "connection_security_policy": "unknown",
@@ -123,15 +123,30 @@ def _istio(gateway: Gateway) -> Metric:
             (
                 {
                     **common,
-                    "destination_workload": workload,
+                    **_destination(service, workload),
                     "response_code": str(status),
                     "response_flags": flags,
                 },
                 count,
             )
-            for (workload, status, flags), count in found
+            for (service, workload, status, flags), count in found
         ],
     )
+
+
+def _destination(service: str, workload: str) -> Labels:
+    """The Service is that of the route; all else, its namespace too, is of the pod behind it
+    (source/extensions/filters/http/istio_stats of istio/proxy)."""
+    home = "knative-serving" if workload == ACTIVATOR else NAMESPACE
+    return {
+        "destination_service": f"{service}.{NAMESPACE}.svc.cluster.local",
+        "destination_service_name": service,
+        "destination_service_namespace": home,
+        "destination_workload": workload,
+        "destination_workload_namespace": home,
+        "destination_canonical_service": ACTIVATOR if workload == ACTIVATOR else service,
+        "destination_canonical_revision": "latest",
+    }
 
 
 def _container(pod: Pod) -> dict[str, str]:

@@ -25,7 +25,7 @@ from pipeline.runs import recurring
 from pipeline.settings import Settings
 
 TEXT = "Ada Lovelace was born in London."
-CHAMPION, CANARY = (f"gliner-predictor-0000{number}-deployment" for number in (1, 2))
+CHAMPION, CANARY = (f"gliner-predictor-0000{number}" for number in (1, 2))
 # No larger than the predictor takes by default, and of texts that are an object each.
 LARGE = b'{"instances": [' + b'"ab",' * 3_300_000 + b'"ab"]}'
 SECONDS = 120
@@ -141,7 +141,7 @@ def limited(place: Place) -> Story:
 def canary(place: Place) -> Story:
     """A canary that does not come up: its setting is out of bounds, until it is not."""
     entrance = place.cluster.gateway
-    pod = Pod(f"{CANARY}-7c9d-p4k2s", place.folder, threshold=7)
+    pod = Pod(f"{CANARY}-deployment-7c9d-p4k2s", place.folder, threshold=7)
 
     def deploy() -> None:
         stack.enter_context(pods.running(pod))

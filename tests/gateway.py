@@ -1,4 +1,9 @@
-"""Istio's gateway, as far as a canary needs one: shares requests out, and counts what came back."""
+"""Istio's gateway, as far as a canary needs one: shares requests out, and counts what came back.
+
+It knows the Service of each revision. Whose pods are behind that is Knative's to say: the revision's
+own, or its activator's (pkg/reconciler/autoscaling/kpa of knative/serving: Proxy mode, as long as
+less than `target-burst-capacity` is free).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from dataclasses import dataclass, field
 import http_server
 import httpx
 
+ACTIVATOR = "activator"
+
 
 @dataclass
 class Gateway:
@@ -19,21 +26,24 @@ class Gateway:
 
     Attributes:
         url: its address.
-        shares: of each workload, its address and how many of a hundred requests go there.
-        met: how many answers there were, by workload, status and Envoy's flags.
+        shares: of each Service, its address and how many of a hundred requests go there.
+        proxied: Knative's activator stands between, as it does by default.
+        met: how many answers there were, by Service, workload, status and Envoy's flags.
     """
 
     url: str = ""
     shares: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    met: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    proxied: bool = True
+    met: Counter[tuple[str, str, int, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, workload: str, status: int, flags: str) -> None:
+    def count(self, service: str, status: int, flags: str) -> None:
         """Note an answer."""
+        workload = ACTIVATOR if self.proxied else f"{service}-deployment"
         with self._lock:
-            self.met[workload, status, flags] += 1
+            self.met[service, workload, status, flags] += 1
 
-    def counted(self) -> dict[tuple[str, int, str], int]:
+    def counted(self) -> dict[tuple[str, str, int, str], int]:
         """All that was noted."""
         with self._lock:
             return dict(self.met)
@@ -55,8 +65,10 @@ def running() -> Iterator[Gateway]:
                     answer = http.request(self.command, f"{address}{self.path}", content=body)
                     status, text, flags = answer.status_code, answer.text, "-"
                 except httpx.TransportError:
-                    # As Envoy answers for an upstream that takes no connection.
-                    status, text, flags = 503, "upstream connect error", "UF"
+                    # As Envoy answers for an upstream that takes no connection, and the activator
+                    # for a revision that has no pod.
+                    status, text = 503, "upstream connect error"
+                    flags = "-" if gateway.proxied else "UF"
                 gateway.count(name, status, flags)
                 self.send(status, text)
 

@@ -101,3 +101,17 @@ def test_grpc_has_the_only_route_where_there_is_no_http() -> None:
 def test_grpc_leads_to_no_loading(call: str) -> None:
     """A caller from outside cannot take the model away over gRPC either."""
     assert route("POST", f"/inference.GRPCInferenceService/{call}", "+istio+kpa+grpc") is None
+
+
+def test_gateways_know_the_pods_where_they_break_the_circuit() -> None:
+    """By default Knative puts its activator behind each revision's Service until so many requests
+    more would find room; that many pods there never are."""
+    default, free = 211, "autoscaling.knative.dev/target-burst-capacity"
+    for name in ("dev", "staging", "production"):
+        built = kustomized.build(name)
+        [service] = kustomized.of(built, "InferenceService")
+        spec = service["spec"]["predictor"]
+
+        assert kustomized.of(built, "DestinationRule")
+        assert spec["maxReplicas"] * spec["scaleTarget"] < default
+        assert spec["annotations"][free] == "0"

@@ -81,7 +81,7 @@ def stories(place: Place) -> Iterator[list[Future[Story]]]:
         yield [pool.submit(story, place) for story in STORIES]
 
 
-POD = f"{CHAMPION}-5d8f-x2w7n"
+POD = f"{CHAMPION}-deployment-5d8f-x2w7n"
 CASES = [
     (
         limited,
@@ -108,7 +108,7 @@ CASES = [
         canary,
         "GlinerCrashLoop (gliner)",
         "critical",
-        f"{CANARY}-7c9d-p4k2s does not come up",
+        f"{CANARY}-deployment-7c9d-p4k2s does not come up",
         "Its container ends soon after each start",
     ),
     (
@@ -187,6 +187,6 @@ def test_why_it_does_not_come_up_is_its_last_line(
 ) -> None:
     """What the runbook sends people to."""
     stories[STORIES.index(canary)].result()
-    first = (place.folder / f"{CANARY}-7c9d-p4k2s.log").read_text("utf-8").splitlines()[0]
+    first = (place.folder / f"{CANARY}-deployment-7c9d-p4k2s.log").read_text("utf-8").splitlines()[0]
 
     assert "GLINER_THRESHOLD='7'" in first
