@@ -84,6 +84,12 @@ FIRES = [
     Case("GlinerLatencyFast", seconds("0+80x60", "0+100x60"), "20m", "20%", {}),
     Case("GlinerLatencySlow", seconds("0+96x600", "0+100x600"), "7h", "4%", {}),
     Case("GlinerDown", pod("up", "1 0x10"), "4m", "", POD),
+    # It hangs, and after an hour still does.
+    Case("GlinerDown", pod("up", "1x30 0x90"), "33m", "", POD),
+    Case("GlinerDown", pod("up", "1x30 0x90"), "46m", "", POD),
+    Case("GlinerDown", pod("up", "1x30 0x90"), "100m", "", POD),
+    # It never began to answer.
+    Case("GlinerDown", pod("up", "0x30"), "18m", "", POD),
     Case("GlinerGone", {}, "6m", "", {}),
     Case("GlinerGone", pod("up", "0x10"), "6m", "", {}),
     Case("GlinerNotReady", pod("gliner_ready", "0x10"), "6m", "", POD),
@@ -108,6 +114,11 @@ QUIET = [
     Case("GlinerLatencyFast", seconds("0+95x600", "0+100x600"), "7h"),
     Case("GlinerLatencySlow", seconds("0+991x999", "0+1000x999"), "16h"),
     Case("GlinerDown", pod("up", "1 0 1x10"), "4m"),
+    # A slow start: the model is fetched and loaded.
+    Case("GlinerDown", pod("up", "0x12 1x20"), "12m"),
+    Case("GlinerDown", pod("up", "0x12 1x20"), "30m"),
+    # One that was deleted while it did not answer.
+    Case("GlinerDown", pod("up", "1x5 0 stale"), "20m"),
     Case("GlinerGone", pod("up", "0x10") | pod("up", "1x10", instance="other:8080"), "6m"),
     Case("GlinerNotReady", pod("gliner_ready", "0x3 1x10"), "6m"),
     Case("GlinerRestarts", pod("process_start_time_seconds", "1 2 3x10"), "9m"),

@@ -91,7 +91,9 @@ def hurried(rules: dict[str, Any], factor: float) -> dict[str, Any]:
             if "for" in rule:
                 rule["for"] = shorter(rule["for"], factor)
             rule["expr"] = re.sub(
-                r"\[(\w+)\]", lambda match: f"[{shorter(match[1], factor)}]", rule["expr"]
+                r"(?<=\[)\w+(?=\])|(?<=offset )\w+",
+                lambda match: shorter(match[0], factor),
+                rule["expr"],
             )
             if rule.get("alert") in COMPARED:
                 before, seconds, after = re.findall(r"(.* > )(\d+)( .*)", rule["expr"])[0]

@@ -22,7 +22,7 @@ GROUPS = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 FIRES = [*alert_cases.FIRES, *alert_cases_of_others.FIRES]
 QUIET = [*alert_cases.QUIET, *alert_cases_of_others.QUIET]
-WORDS = {"and", "or", "unless"}
+WORDS = {"and", "or", "unless", "offset"}
 """Operators of PromQL that are written as words."""
 
 
