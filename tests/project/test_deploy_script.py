@@ -1,4 +1,4 @@
-"""`scripts/deploy.sh` on a cluster of few words: a kubectl that knows which namespaces are there."""
+"""`scripts/deploy.sh` with a kubectl of few words, which knows what namespace is there."""
 
 from __future__ import annotations
 

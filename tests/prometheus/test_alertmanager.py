@@ -176,8 +176,8 @@ def alert(written: str) -> dict[str, str]:
 
 @pytest.mark.server
 def test_nothing_is_repeated_later_than_it_is_remembered(tmp_path: Path) -> None:
-    """What Alertmanager told is forgotten after 120 hours, by default, and then told again; it warns
-    of a route that would wait longer."""
+    """What Alertmanager told is forgotten after 120 hours, by default, and then told again; it
+    warns of a route that would wait longer."""
     file = alertmanagers.on_this_machine(tmp_path, 1, "http://127.0.0.1:9/nobody")
     with alertmanagers.serving(tmp_path, file):
         log = (tmp_path / "alertmanager.log").read_text("utf-8")

@@ -187,6 +187,8 @@ def test_why_it_does_not_come_up_is_its_last_line(
 ) -> None:
     """What the runbook sends people to."""
     stories[STORIES.index(canary)].result()
-    first = (place.folder / f"{CANARY}-deployment-7c9d-p4k2s.log").read_text("utf-8").splitlines()[0]
+    first = (
+        (place.folder / f"{CANARY}-deployment-7c9d-p4k2s.log").read_text("utf-8").splitlines()[0]
+    )
 
     assert "GLINER_THRESHOLD='7'" in first
