@@ -15,6 +15,7 @@ GIVEN = {
     ("Secret", "gliner-slack"): "whoever has a Slack; it may be missing",
     ("Secret", "gliner-api-keys"): "sa/credentials or sa/components/api-keys",
     ("ServiceAccount", "pipeline-runner"): "Kubeflow Pipelines, in its own namespace",
+    ("ServiceAccount", "prometheus-k8s"): "kube-prometheus",
     ("Service", "knative-local-gateway.istio-system.svc.cluster.local"): "Knative with Istio",
     ("Deployment", "ingressgateway"): "Istio",
     ("Deployment", "kserve-ingress-gateway"): "KServe with Istio as its gateway",
@@ -27,7 +28,8 @@ _OF_RUNS = ("ConfigMap gliner-pipeline", "kubeflow")
 _POD = "serving.kserve.io/inferenceservice"
 _GRAPH = "serving.kserve.io/inferencegraph"
 _GATEWAYS = {"istio-system", "kserve"}
-_ELSEWHERE = {"pipeline-runner": "kubeflow"}
+_OF_PROMETHEUS = ("NetworkPolicy gliner-asks-prometheus", "monitoring")
+_ELSEWHERE = {"pipeline-runner": "kubeflow", "prometheus-k8s": "monitoring"}
 """Accounts that others made, and the namespace of each."""
 _UNITS = {"m": Decimal("0.001"), "Mi": Decimal(2**20), "Gi": Decimal(2**30)}
 
@@ -62,14 +64,15 @@ def accounts_and_runtimes(objects: list[Object]) -> Iterator[str]:
 
 
 def at_home(objects: list[Object]) -> Iterator[str]:
-    """All is in the namespace that the build makes, but for what is a gateway's or of runs."""
+    """All is in the namespace that the build makes, but for what is a gateway's, of runs, or in
+    front of Prometheus."""
     [home] = [one["metadata"]["name"] for one in of(objects, "Namespace")]
     found = {
         one["metadata"].get("namespace")
         for one in objects
         if one["kind"] != "Namespace"
         and one["metadata"].get("namespace") not in _GATEWAYS
-        and (title(one), one["metadata"].get("namespace")) != _OF_RUNS
+        and (title(one), one["metadata"].get("namespace")) not in (_OF_RUNS, _OF_PROMETHEUS)
     }
     # A combination alone says none: whoever applies it does.
     if found not in ({home}, {None}):

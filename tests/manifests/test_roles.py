@@ -18,8 +18,9 @@ _CLIENTS = {
 }
 """Attributes of `Cluster` that call the API: the group, and the resource where it is one."""
 OURS, HELPERS, REVIEWS = "gliner-pipeline", "gliner-pipeline-runs", "gliner-reviews"
-"""The role for what our code calls, the one for what Kubeflow's does in the same pods, and the one
-of the service that starts rollouts on Kubeflow."""
+WATCHER = "gliner-prometheus"
+"""The role for what our code calls, the one for what Kubeflow's does in the same pods, the one of
+the service that starts rollouts on Kubeflow, and the one of kube-prometheus' Prometheus."""
 _OF_KUBEFLOW = {
     "get_pipeline_id": {("pipelines", "list")},
     "pipeline_service_create_pipeline": {("pipelines", "create")},
@@ -117,6 +118,7 @@ def test_there_is_no_other_role(name: str) -> None:
     runs_here = "pipeline" in name.split("+") or name in ("dev", "staging", "production")
 
     wanted = {OURS, *([HELPERS] if runs_here and "kubeflow-alone" not in name else [])}
+    wanted |= {WATCHER} if "kube-prometheus" in name else set()
     assert roles == wanted | ({REVIEWS} if "reviews-profiles" in name else set())
 
 
@@ -171,7 +173,8 @@ def test_rights_end_at_the_namespace(name: str) -> None:
     }
 
     assert not kustomized.of(objects, "ClusterRole", "ClusterRoleBinding")
-    assert "*" not in str(allowed(name, OURS, HELPERS, REVIEWS))
+    assert "*" not in str(allowed(name, OURS, HELPERS, REVIEWS, WATCHER))
     ours = {"pipeline-runner" if alone else "gliner-pipeline"}
+    ours |= {"prometheus-k8s"} if "kube-prometheus" in name else set()
     assert bound == ours | ({REVIEWS} if "reviews-profiles" in name else set())
     assert account["automountServiceAccountToken"] is False
