@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,17 +27,24 @@ from pipeline.settings import Settings
 DOCUMENT = ROOT / "docs" / "deploy.md"
 
 # KServe 0.20, hack/setup/quick-install; Istio's chart `gateway`; Kubeflow Pipelines 2.17,
-# manifests/kustomize/base/pipeline.
+# manifests/kustomize/base/pipeline; kube-prometheus 0.18, manifests.
 OTHERS: dict[tuple[str, str], set[int]] = {
     ("istio-system", "service/istio-ingressgateway"): {80, 443},
     ("kubeflow", "service/ml-pipeline"): {8888, 8887},
     ("kubeflow", "service/ml-pipeline-ui"): {80},
+    ("monitoring", "service/prometheus-operated"): {9090},
 }
 """Services that others install, and their ports."""
 BROUGHT = {"kserve", "istio-system"}
 """Namespaces that KServe's installer makes."""
+CLONED: dict[str, tuple[str, str]] = {
+    "kube-prometheus/manifests/setup": ("monitoring", ""),
+    "kube-prometheus/manifests": ("monitoring", "prometheus/k8s"),
+}
+"""What others keep in a folder that is applied: its namespace, and what is waited for there."""
 _URLS = {
     "https://github.com/kserve/kserve",
+    "https://github.com/prometheus-operator/kube-prometheus",
     "https://github.com/kubeflow/pipelines/manifests/kustomize/cluster-scoped-resources",
     "https://github.com/kubeflow/pipelines/manifests/kustomize/env/platform-agnostic",
 }
@@ -81,6 +91,10 @@ class _Reader:
         self._built: set[str] = set()
         self._forwarded: dict[int, str] = {}
         self._made_otherwise: set[str] = set()
+        self._cloned: set[str] = set()
+        self._packed: set[str] = set()
+        # Where the manifests are as the commands have changed them.
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._environment = yaml.safe_load(
             (ROOT / "manifests/environments/local/namespace.yaml").read_text()
         )
@@ -100,6 +114,8 @@ class _Reader:
             "docker": self._docker,
             "make": self._make,
             "curl": self._curl,
+            "sed": self._sed,
+            "tar": self._tar,
             "export": self._export,
             "set": self._source,
             ".venv/bin/rclone": self._rclone,
@@ -134,6 +150,28 @@ class _Reader:
         *_, address, folder = words
         if words[0] != "clone" or address not in _URLS or not folder.startswith("build/"):
             yield "clones something else, or into a folder that git does not ignore"
+        self._cloned.add(folder)
+
+    def _sed(self, words: list[str]) -> Iterator[str]:
+        flag, expression, path = words
+        yield from _there(path)
+        if self._copy is None:
+            self._copy = tempfile.TemporaryDirectory()
+            for folder in ("manifests", "sa"):
+                shutil.copytree(ROOT / folder, Path(self._copy.name, folder))
+        file = Path(self._copy.name, path)
+        before = file.read_text()
+        subprocess.run(["sed", flag, expression, str(file)], check=True)
+        if file.read_text() == before:
+            yield f"changes nothing in {path}"
+
+    def _tar(self, words: list[str]) -> Iterator[str]:
+        flags, made, into, folder, *packed = words
+        if (flags, into) != ("-czf", "-C") or not made.startswith("build/"):
+            yield "packs otherwise, or into a folder that git does not ignore"
+        for one in packed:
+            yield from _there(f"{folder}/{one}")
+        self._packed.add(made)
 
     def _docker(self, words: list[str]) -> Iterator[str]:
         if words[:2] != ["buildx", "build"]:
@@ -196,7 +234,7 @@ class _Reader:
             yield f"nothing leads to {address}"
 
     def _kubectl(self, words: list[str]) -> Iterator[str]:
-        words = [one for one in words if one not in ("-w", "--all")]
+        words = [one for one in words if one not in ("-w", "--all", "--server-side")]
         namespace = ""
         if "-n" in words:
             at = words.index("-n")
@@ -214,6 +252,14 @@ class _Reader:
         elif words[:3] == ["create", "secret", "generic"]:
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": words[3]}}
             self._add(secret, namespace)
+        elif words[:2] == ["create", "configmap"]:
+            if words[3].removeprefix("--from-file=") not in self._packed:
+                yield f"nothing made {words[3]}"
+            config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": words[2]}}
+            self._add(config, namespace)
+        elif words[:2] == ["get", "secret"]:
+            if (namespace, f"secret/{words[2]}") not in self._there:
+                yield f"nothing made the secret {words[2]} in {namespace}"
         elif verb == "port-forward":
             yield from self._forward(namespace, *rest)
         elif verb in ("wait", "rollout", "get", "logs"):
@@ -232,9 +278,22 @@ class _Reader:
             if "kubeflow/pipelines" in address:
                 self._namespaces.add("kubeflow")
             return
+        folder = next((one for one in self._cloned if path.startswith(f"{one}/")), "")
+        if folder:
+            inside = path.removeprefix("build/")
+            if inside not in CLONED:
+                yield f"{path} is not known here"
+                return
+            home, thing = CLONED[inside]
+            self._namespaces.add(home)
+            if thing:
+                self._there[home, thing] = {}
+            return
         yield from _there(path)
+        changed = self._copy and path.startswith(("manifests/", "sa/"))
+        root = Path(self._copy.name) if self._copy and changed else ROOT
         if (ROOT / path).exists():
-            for one in () if gone else _objects(ROOT / path, flag):
+            for one in () if gone else _objects(root / path, flag):
                 home = one["metadata"].get("namespace") or namespace
                 if home and home not in self._namespaces:
                     yield f"there is no namespace {home} yet for {one['kind']}"
@@ -246,7 +305,8 @@ class _Reader:
         where = (one["metadata"].get("namespace") or namespace, f"{kind}/{name}")
         done = "created"
         if where in self._there:
-            done = "configured" if name in self._made_otherwise else "unchanged"
+            same = self._there[where] == one and name not in self._made_otherwise
+            done = "unchanged" if same else "configured"
         if kind == "namespace":
             self._namespaces.add(name)
             self._made_otherwise.discard(name)

@@ -1,8 +1,8 @@
 """Istio's gateway, as far as a canary needs one: shares requests out, and counts what came back.
 
 It knows the Service of each revision. Whose pods are behind that is Knative's to say: the
-revision's, or its activator's (pkg/reconciler/autoscaling/kpa of knative/serving: Proxy mode, as long
-as less than `target-burst-capacity` is free).
+revision's, or its activator's (pkg/reconciler/autoscaling/kpa of knative/serving: Proxy mode, as
+long as less than `target-burst-capacity` is free).
 """
 
 from __future__ import annotations

@@ -59,6 +59,14 @@ def test_images_are_those_of_a_laptop() -> None:
         (":s3:data/eval", ":s3:labels/eval", "nothing makes the bucket labels"),
         ("scripts/venv.sh", "scripts/environment.sh", "there is no"),
         ("kustomize/env/platform-agnostic", "kustomize/env/laptop", "not known"),
+        ("kube-prometheus/manifests/setup\n", "kube-prometheus/setup\n", "not known"),
+        ("prometheus/k8s\n", "prometheus/main\n", "nothing made"),
+        ("|.*components/kubeflow-alone|", "|.*components/kubeflow-not|", "changes nothing"),
+        ("configmap/gliner-pipeline configured", "configmap/gliner-pipeline unchanged", "prints"),
+        ("-C grafana provisioning", "-C grafana provisions", "there is no"),
+        ("--from-file=build/grafana.tar.gz", "--from-file=build/grafana.tgz", "nothing made"),
+        ("-n monitoring gliner-grafana -o", "-n monitoring grafana -o", "nothing made the secret"),
+        ("9090:9090", "9090:9091", "has no port 9091"),
     ],
 )
 def test_a_wrong_name_is_seen(right: str, wrong: str, said: str) -> None:
@@ -72,7 +80,7 @@ def test_a_wrong_name_is_seen(right: str, wrong: str, said: str) -> None:
 
 def test_each_command_says_what_it_prints_or_is_one_that_is_silent() -> None:
     """What stands without a line below it is of the kind that prints nothing."""
-    silent = ("minikube", "set", "export", "RCLONE")
+    silent = ("minikube", "set", "export", "RCLONE", "sed", "tar")
     bare = [" ".join(words) for words, printed in blocks(TEXT) if not any(line for line in printed)]
 
     assert [one for one in bare if not one.startswith(silent)] == []
