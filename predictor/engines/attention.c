@@ -11,49 +11,11 @@
  *
  * attention.py says what goes in and out.
  */
-#include "kernels.h"
+#include "product.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 
-#define STEP 32    /* bf16 in a row of a tile */
 #define FAR -1e30f /* a score that weighs nothing */
-
-/* out, of SIDE x SIDE floats = left, of SIDE x steps * STEP, by right, whose rows are in pairs:
- * dword (r, c) holds rows 2 r and 2 r + 1 of column c. Pitches are in elements. */
-typedef void product(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                     const uint32_t *right, int right_pitch, int steps);
-
-TILES static void by_tiles(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                           const uint32_t *right, int right_pitch, int steps) {
-    _tile_zero(0);
-    for (int step = 0; step < steps; step++) {
-        _tile_loadd(1, left + step * STEP, left_pitch * sizeof *left);
-        _tile_loadd(2, right + step * SIDE * right_pitch, right_pitch * sizeof *right);
-        _tile_dpbf16ps(0, 1, 2);
-    }
-    _tile_stored(0, out, out_pitch * sizeof *out);
-}
-
-VECTORS static void by_vectors(float *out, int out_pitch, const bf16 *left, int left_pitch,
-                               const uint32_t *right, int right_pitch, int steps) {
-    enum { ROWS = 8 }; /* as many as registers hold the places of */
-    for (int first = 0; first < SIDE; first += ROWS) {
-        __m512 sums[ROWS];
-        for (int row = 0; row < ROWS; row++)
-            sums[row] = _mm512_setzero_ps();
-        for (int pair = 0; pair < steps * SIDE; pair++) {
-            const __m512i others = _mm512_loadu_si512(right + pair * right_pitch);
-            for (int row = 0; row < ROWS; row++) {
-                int own;
-                memcpy(&own, left + (first + row) * left_pitch + 2 * pair, sizeof own);
-                sums[row] = _mm512_dpbf16_ps(sums[row], (__m512bh)_mm512_set1_epi32(own),
-                                             (__m512bh)others);
-            }
-        }
-        for (int row = 0; row < ROWS; row++)
-            _mm512_storeu_ps(out + (first + row) * out_pitch, sums[row]);
-    }
-}
 
 /* What is computed with, of one head. */
 typedef struct {
@@ -156,21 +118,18 @@ VECTORS static __m512 exponential(__m512 x) {
 static void score(const head *at, int block, int blocks, int rows, int relative) {
     const int width = at->width, steps = width / STEP, pitch = at->wide + STEP, first = block * SIDE;
     const bf16 *asked = at->queries + first * width;
-    for (int other = 0; other < blocks; other++)
-        at->multiply(at->scores + other * SIDE, pitch, asked, width, at->turned + other * SIDE,
-                     rows, steps);
+    at->multiply(at->scores, pitch, asked, width, at->turned, rows, steps, blocks);
     if (!relative)
         return;
     /* Column c of the diagonal is for the distance first + SIDE - 1 - c. */
-    for (int other = 0; other <= blocks; other++)
-        at->multiply(at->diagonal + other * SIDE, pitch, asked, width,
-                     at->ahead + at->wide - SIDE - first + other * SIDE, at->distances, steps);
+    at->multiply(at->diagonal, pitch, asked, width, at->ahead + at->wide - SIDE - first,
+                 at->distances, steps, blocks + 1);
     /* A block of keys needs 2 SIDE - 1 distances, half of which the queries before have left. */
     for (int other = 0; other < blocks; other++)
         for (int tile = block - other - !block; tile <= block - other; tile++)
             at->multiply(at->backward + (2 * other + (tile & 1)) * SIDE * SIDE, SIDE,
                          at->behind + (at->wide + tile * SIDE) * width, width,
-                         at->turned + other * SIDE, rows, steps);
+                         at->turned + other * SIDE, rows, steps, 1);
 }
 
 /* What positions of a block of keys add to SIDE queries, from where `score` left it by distance:
@@ -249,9 +208,8 @@ VECTORS static void see(const head *at, bf16 *out, int model, int size, int rela
             }
             shares[row] = 1 / _mm512_reduce_add_ps(sum);
         }
-        for (int from = 0; from < width; from += SIDE)
-            at->multiply(at->seen + from, width, at->weights, rows, at->values + from, width,
-                         rows / STEP);
+        at->multiply(at->seen, width, at->weights, rows, at->values, width, rows / STEP,
+                     width / SIDE);
         for (int row = 0; row < count; row++)
             for (int from = 0; from < width; from += SIDE) {
                 const __m512 seen = _mm512_loadu_ps(at->seen + row * width + from);
