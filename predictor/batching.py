@@ -176,6 +176,8 @@ class WorkQueue:
         Returns:
             Whether that was so within the time.
         """
+        if self._idle.is_set():  # which a wait of no seconds would not see
+            return True
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except asyncio.TimeoutError:

@@ -319,6 +319,15 @@ def test_drain() -> None:
     assert play(scenario()) == (False, True, ["Ada"])
 
 
+def test_an_idle_queue_is_drained_in_no_time() -> None:
+    """Also where nothing may be waited for."""
+
+    async def scenario() -> bool:
+        return await Queue(fakes.GatedEngine()).drained(0)
+
+    assert play(scenario())
+
+
 def test_metrics() -> None:
     """The wait, the time in the model, the batches, their padding and what waits are counted."""
     engine = fakes.GatedEngine()
