@@ -64,6 +64,10 @@ class _Failure:
     retry_at: float
     """`time.monotonic()` from which another try makes sense; infinity where none does."""
 
+    def of(self, wanted: Version) -> bool:
+        """Whether it says anything of this one: with another digest it may be right."""
+        return (self.version, self.version.digest) == (wanted, wanted.digest)
+
     @property
     def state(self) -> State:
         return "failed" if self.retry_at == math.inf else "retrying"
@@ -153,7 +157,7 @@ class Follower:
         metrics.FOLLOW_CHECKED.set_to_current_time()
         if self.status.state in ("missing", "unreachable"):
             log.info("following again", extra={"fields": {"source": self.status.source}})
-        failure = self._failure if self._failure and self._failure.version == wanted else None
+        failure = self._failure if self._failure and self._failure.of(wanted) else None
         if wanted == self._version:
             self._failure = None
             self._show("current", wanted.number)

@@ -7,6 +7,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -205,6 +206,21 @@ def test_a_broken_version_that_comes_back_is_tried_again(server: Server) -> None
     server.check(version(2))
 
     assert server.serving == "2"
+
+
+def test_a_corrected_digest_is_tried_once(server: Server) -> None:
+    """A version that failed for its tag `bundle_digest` is taken up once the tag is right."""
+    wrong = replace(version(2), digest="wrong")
+    server.origin.broken["2"] = BundleError("its files have another digest")
+    server.check(wrong)
+    server.check(wrong)
+    assert server.origin.prepared == ["2"]
+    del server.origin.broken["2"]
+
+    status = server.check(version(2))
+
+    assert (status.state, server.serving) == ("current", "2")
+    assert server.origin.prepared == ["2", "2"]
 
 
 def test_files_that_cannot_be_had_just_now(
