@@ -29,7 +29,7 @@ def read(body: bytes, content_type: str) -> dict[str, Any]:
         content_type: the header, with the boundary of a multipart form.
 
     Raises:
-        InvalidRequest: it is no form, not UTF-8, or a field comes twice.
+        InvalidRequest: it is no form or not all of one, not UTF-8, or a field comes twice.
     """
     try:
         if content_type.lower().startswith(TYPES[0]):
@@ -67,10 +67,18 @@ def _multipart(body: bytes, content_type: str) -> list[tuple[str, str]]:
     def refuse(file: Any) -> None:
         raise InvalidRequest("must be text, not a file", field=(file.field_name or b"").decode())
 
+    whole = False
+
+    def end() -> None:
+        nonlocal whole
+        whole = True
+
     _, options = parse_options_header(content_type)
-    parser = FormParser("multipart/form-data", add, refuse, boundary=options.get(b"boundary"))
+    parser = FormParser("multipart/form-data", add, refuse, end, options.get(b"boundary"))
     parser.write(body)
     parser.finalize()
+    if not whole:  # the field that was cut off would pass for one that was not given
+        raise InvalidRequest("the form is cut off; it must end with its closing boundary")
     return pairs
 
 

@@ -93,6 +93,25 @@ def test_body_cut_off(server: RunningServer) -> None:
     ]
 
 
+FORM = b"".join(
+    b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % pair
+    for pair in ((b"text", b"Ada"), (b"labels", b"person"), (b"threshold", b"0.9"))
+)
+
+
+@pytest.mark.parametrize("left_out", [5, 2, 0])
+def test_form_cut_off(server: RunningServer, left_out: int) -> None:
+    """A form without its end is refused: its last field would be lost, and a default taken."""
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    cut = FORM[: len(FORM) - left_out]
+
+    reply = wire.http(server, "POST", "/predict", cut, headers)
+
+    assert (reply.status, reply.body["code"]) == (400, "invalid_request")
+    assert reply.error == "the form is cut off; it must end with its closing boundary"
+    assert wire.http(server, "POST", "/predict", FORM + b"--x--\r\n", headers).ok
+
+
 @pytest.mark.parametrize(
     "headers",
     [
