@@ -43,9 +43,6 @@ def read(body: bytes, headers: Mapping[str, str], model_name: str) -> InferReque
     request = _checked(payload)
     if request.model_name not in (None, model_name):
         raise InvalidRequest("is not the model in the address", field="model_name")
-    parameters = request.parameters or {}
-    if not isinstance(parameters.get("binary_data_output", False), bool):
-        raise InvalidRequest("must be true or false", field="binary_data_output")
     return InferRequest(
         model_name=model_name,
         request_id=request.id,
@@ -79,6 +76,7 @@ def check_message(request: Any) -> None:
                 {"name": one.name, "parameters": _plain(one.parameters)}
                 for one in islice(request.outputs, _MOST)
             ],
+            "parameters": _plain(request.parameters),
         }
     )
 
@@ -90,6 +88,8 @@ def _checked(payload: Mapping[str, Any]) -> InferBody:
         raise explain(error) from None
     check_inputs((one.name, one.datatype) for one in request.inputs)
     check_outputs([one.name for one in request.outputs or ()])
+    if not isinstance((request.parameters or {}).get("binary_data_output", False), bool):
+        raise InvalidRequest("must be true or false", field="binary_data_output")
     return request
 
 

@@ -27,9 +27,9 @@ from predictor.protocol import v1_answer
 from predictor.served import Served
 from predictor.tensors import INPUTS, OUTPUTS, Tensor
 
-_DOUBLE_PARAM = 4
-"""Triton's clients send floats as field 4 of a parameter, which KServe's protocol file lacks."""
-_FIXED64 = 1
+_DOUBLE_PARAM, _UINT64_PARAM = (4, 1), (5, 0)
+"""Triton's clients send floats, and numbers of their own such as a priority, as these fields of a
+parameter, by number and wire type; KServe's protocol file lacks both."""
 _MANY = 5_000
 """Entities, to give a form to which takes 20 ms: the event loop does not wait for more."""
 
@@ -184,8 +184,11 @@ def _parameter(key: str, value: Any) -> Any:
     if choice := value.WhichOneof("parameter_choice"):
         return getattr(value, choice)
     for unknown in UnknownFieldSet(value):  # type: ignore[attr-defined]
-        if unknown.field_number == _DOUBLE_PARAM and unknown.wire_type == _FIXED64:
+        kind = (unknown.field_number, unknown.wire_type)
+        if kind == _DOUBLE_PARAM:
             return struct.unpack("<d", struct.pack("<Q", unknown.data))[0]
+        if kind == _UINT64_PARAM:
+            return unknown.data
     raise InvalidRequest("has no value; send a string, a bool or an int64", field=key)
 
 

@@ -69,6 +69,24 @@ TENSORS: tuple[Mistake, ...] = (
         v2={"inputs": [_GIVEN], "parameters": {"labels": "[" * 5000}},
         grpc=lambda: message([TEXT], parameters={"labels": "[" * 5000}),
     ),
+    Mistake(
+        "raw outputs as text",
+        "binary_data_output: must be true or false",
+        v2={"inputs": [_GIVEN], "parameters": {**ASKED, "binary_data_output": "true"}},
+        grpc=lambda: message([TEXT], parameters={**ASKED, "binary_data_output": "true"}),
+    ),
+    Mistake(
+        "raw outputs as a number",
+        "binary_data_output: must be true or false",
+        v2={"inputs": [_GIVEN], "parameters": {**ASKED, "binary_data_output": 1}},
+        grpc=lambda: message([TEXT], parameters={**ASKED, "binary_data_output": 1}),
+    ),
+    Mistake(
+        "Triton's priority",
+        "priority: unknown field; .*",
+        v2={"inputs": [_GIVEN], "parameters": {**ASKED, "priority": 1}},
+        grpc=lambda: _prior(message([TEXT], parameters=ASKED)),
+    ),
     Mistake("inputs null", "inputs: must be a list, got null", v2={"inputs": None}),
     Mistake("no inputs", "inputs: is required", v2={"parameters": ASKED}),
     in_tensor("wrong datatype", "text: must have the datatype BYTES, got 'FP32'", datatype="FP32"),
@@ -129,6 +147,12 @@ TENSORS: tuple[Mistake, ...] = (
 
 def _twice(request: pb.ModelInferRequest) -> pb.ModelInferRequest:
     request.inputs.append(request.inputs[0])
+    return request
+
+
+def _prior(request: pb.ModelInferRequest) -> pb.ModelInferRequest:
+    # As `uint64_param`, field 5 of Triton's protocol file.
+    request.parameters["priority"].CopyFrom(pb.InferParameter.FromString(b"\x28\x01"))
     return request
 
 
