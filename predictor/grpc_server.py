@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent import futures
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,7 +17,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from predictor import infer_body, metrics
 from predictor.context import RequestContext, begin_trace, open_request
-from predictor.errors import NoVersions
+from predictor.errors import InvalidRequest, NerError, NoVersions
 from predictor.guard import translate
 from predictor.keys import Keys, open_call
 from predictor.logs import log_request
@@ -59,6 +61,15 @@ class Edge(AsyncServerInterceptor):
     def __init__(self, keys: Keys | None) -> None:
         self._keys = keys
 
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Hand what cannot be read on to `intercept`, as the error that it is: the library would
+        answer UNKNOWN with the name of a Python class, and log the rest."""
+        handler = await super().intercept_service(continuation, details)
+        if not handler:
+            return None
+        read, name = handler.request_deserializer, details.method.rpartition("/")[2]
+        return handler._replace(request_deserializer=partial(_read, read, name))
+
     async def intercept(self, method: Any, request: Any, context: Any, method_name: str) -> Any:
         """Run one call."""
         headers = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
@@ -72,6 +83,8 @@ class Edge(AsyncServerInterceptor):
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
             if self._keys and not open_call(opened.endpoint):
                 opened.caller = self._keys.caller(headers)
+            if isinstance(request, NerError):
+                raise request
             answer = await method(request, context)
             context.set_trailing_metadata(_answered_by(opened))
             return answer
@@ -89,6 +102,13 @@ class Edge(AsyncServerInterceptor):
                 opened.spans.end(opened, status)
         # Last, as an answer is: whoever has the error finds it counted and logged already.
         return await context.abort(grpc.StatusCode[ours.grpc], str(ours))
+
+
+def _read(read: Callable[[bytes], Any], name: str, message: bytes) -> Any:
+    try:
+        return read(message)
+    except Exception:  # noqa: BLE001 -- protobuf's implementations raise different ones
+        return InvalidRequest(f"the message is not valid protobuf; {name} takes a {name}Request")
 
 
 def _answered_by(opened: RequestContext) -> tuple[tuple[str, str], ...]:

@@ -91,12 +91,17 @@ def post(
     return http(server, "POST", path, content, {**JSON, **(headers or {})})
 
 
+def channel(server: RunningServer) -> grpc.Channel:
+    """A connection over gRPC, with no limit of the client's own."""
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    return grpc.insecure_channel(server.grpc, options=options)
+
+
 @contextmanager
 def stub(server: RunningServer) -> Iterator[GRPCInferenceServiceStub]:
-    """KServe's gRPC service, with no limit of the client's own."""
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(server.grpc, options=options) as channel:
-        yield GRPCInferenceServiceStub(channel)
+    """KServe's gRPC service."""
+    with channel(server) as opened:
+        yield GRPCInferenceServiceStub(opened)
 
 
 def call(
@@ -106,12 +111,16 @@ def call(
     timeout: float = 120,
     metadata: Mapping[str, str] | None = None,
 ) -> Reply:
-    """Call a method of the gRPC service with an id of its own."""
+    """Call a method of the gRPC service with an id of its own; bytes go as they are."""
     request_id = uuid.uuid4().hex
     given = {"x-request-id": request_id, **(metadata or {})}
-    with stub(server) as service:
+    with channel(server) as opened:
+        if isinstance(request, bytes):
+            ask = opened.unary_unary(f"/inference.GRPCInferenceService/{method}")
+        else:
+            ask = getattr(GRPCInferenceServiceStub(opened), method)
         try:
-            body, done = getattr(service, method).with_call(
+            body, done = ask.with_call(
                 request, timeout=timeout, metadata=tuple(given.items())
             )
         except grpc.RpcError as error:

@@ -129,6 +129,21 @@ def test_100_mb_over_grpc(server: RunningServer) -> None:
     assert "16777216" in reply.error
 
 
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelReady"])
+def test_no_protobuf_over_grpc(server: RunningServer, method: str) -> None:
+    """Bytes that are no message get the one form, and their line in the log."""
+    reply = wire.call(server, b"\xff\xff\xff", method)
+
+    check(
+        reply,
+        InvalidRequest,
+        f"the message is not valid protobuf; {method} takes a {method}Request",
+    )
+    [line] = [one for one in server.log_lines() if one.get("request_id") == reply.asked_id]
+    assert (line["level"], line["status"]) == ("INFO", "INVALID_ARGUMENT")
+    assert (line["endpoint"], line["error"]) == (method, "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "error"),
     [
