@@ -6,6 +6,7 @@ KServe hands a model the headers and nothing else. The outermost layer of each p
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -13,7 +14,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib import parse
+
+from predictor.errors import DeadlineExceeded, InvalidRequest, quote
 
 if TYPE_CHECKING:
     # Only where traces are exported is it imported: it brings OpenTelemetry.
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"^[\x21-\x7e]{1,128}$")
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TIMEOUT = "x-request-timeout"
 _B3 = re.compile(r"^[0-9a-f]{16,32}$")
 
 
@@ -39,7 +43,7 @@ class Identity:
     def headers(self) -> dict[str, str]:
         """The same as HTTP headers and gRPC metadata, which take visible ASCII only."""
         return {
-            "x-model-version": quote(self.version, safe="/@:+=, "),
+            "x-model-version": parse.quote(self.version, safe="/@:+=, "),
             "x-model-digest": self.digest,
         }
 
@@ -85,19 +89,40 @@ def open_request(headers: Mapping[str, str], timeout: float | None = None) -> Re
     Args:
         headers: the request's headers or gRPC metadata.
         timeout: seconds left by the protocol's own deadline, where it has one.
+
+    Never fails: what is wrong with the time that the caller gives is for `check_time` to say.
     """
     given = headers.get("x-request-id", "")
     trace = _TRACEPARENT.match(headers.get("traceparent", ""))
     b3 = _B3.match(headers.get("x-b3-traceid", ""))
-    asked = _seconds(headers.get("x-request-timeout", ""))
+    asked = _seconds(headers.get(_TIMEOUT, ""))
     left = [one for one in (timeout, asked) if one is not None]
+    now = time.monotonic()
     context = RequestContext(
         request_id=given if _ID.match(given) else uuid.uuid4().hex,
         trace_id=trace.group(1) if trace else (b3.group(0) if b3 else ""),
-        deadline=time.monotonic() + min(left) if left else None,
+        deadline=now + min(left) if left else None,
+        started=now,
     )
     _current.set(context)
     return context
+
+
+def check_time(context: RequestContext, headers: Mapping[str, str]) -> None:
+    """Refuse a request whose time is over when it comes, as a proxy may say of one that waited.
+
+    Raises:
+        InvalidRequest: `x-request-timeout` is no number of seconds.
+        DeadlineExceeded: there is no time left.
+    """
+    given = headers.get(_TIMEOUT, "")
+    if given.strip() and _seconds(given) is None:
+        raise InvalidRequest(
+            f"must be seconds as a decimal number, such as 2.5, got {quote(given)}",
+            field=_TIMEOUT,
+        )
+    if context.deadline is not None and context.deadline <= time.monotonic():
+        raise DeadlineExceeded(max(0.0, round(context.deadline - context.started, 3)))
 
 
 def trace_requests(tracer: RequestTracer | None) -> None:
@@ -123,4 +148,4 @@ def _seconds(raw: str) -> float | None:
         value = float(raw.strip().removesuffix("s"))
     except ValueError:
         return None
-    return value if 0 < value < 86_400 else None
+    return value if math.isfinite(value) else None

@@ -16,7 +16,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from predictor import infer_body, metrics
-from predictor.context import RequestContext, begin_trace, open_request
+from predictor.context import RequestContext, begin_trace, check_time, open_request
 from predictor.errors import InvalidRequest, NerError, NoVersions
 from predictor.guard import translate
 from predictor.keys import Keys, open_call
@@ -83,6 +83,7 @@ class Edge(AsyncServerInterceptor):
             await context.send_initial_metadata((("x-request-id", opened.request_id),))
             if self._keys and not open_call(opened.endpoint):
                 opened.caller = self._keys.caller(headers)
+            check_time(opened, headers)
             if isinstance(request, NerError):
                 raise request
             answer = await method(request, context)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictor.context import RequestContext, begin_trace, open_request
+from predictor.context import RequestContext, begin_trace, check_time, open_request
 from predictor.errors import (
     Internal,
     InvalidRequest,
@@ -112,6 +112,7 @@ class Guard:
         try:
             if self._keys and not open_to_all(scope["path"]):
                 context.caller = self._keys.caller(headers)
+            check_time(context, headers)
             self._check_headers(headers)
             await self._app(scope, self._limited(receive, read), send_marked)
         except (ClientDisconnect, asyncio.CancelledError) as error:

@@ -120,9 +120,7 @@ def call(
         else:
             ask = getattr(GRPCInferenceServiceStub(opened), method)
         try:
-            body, done = ask.with_call(
-                request, timeout=timeout, metadata=tuple(given.items())
-            )
+            body, done = ask.with_call(request, timeout=timeout, metadata=tuple(given.items()))
         except grpc.RpcError as error:
             return Reply(
                 error.code().name, None, error.details() or "", _metadata(error), request_id

@@ -17,6 +17,7 @@ from wire import Reply
 
 from predictor.errors import (
     TABLE,
+    DeadlineExceeded,
     Forbidden,
     InvalidRequest,
     MethodNotAllowed,
@@ -127,6 +128,31 @@ def test_100_mb_over_grpc(server: RunningServer) -> None:
 
     assert reply.status == TooLarge.grpc
     assert "16777216" in reply.error
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ("0", DeadlineExceeded, "not finished within 0 s; .*"),
+        ("-1", DeadlineExceeded, "not finished within 0 s; .*"),
+        ("1e-9", DeadlineExceeded, "not finished within 0 s; .*"),
+        ("500ms", InvalidRequest, "x-request-timeout: must be seconds .*2.5, got '500ms'"),
+        ("nan", InvalidRequest, "x-request-timeout: must be seconds .*2.5, got 'nan'"),
+    ],
+)
+def test_time(server: RunningServer, given: str, error: type[NerError], says: str) -> None:
+    """A caller's time that is over, or that cannot be read, is the same over every protocol."""
+    headers = {"x-request-timeout": given}
+    v2 = {"inputs": [wire.tensor("text", [TEXT])], "parameters": {"labels": '["person"]'}}
+    found = [
+        wire.post(server, wire.V1, {"instances": [TEXT], "parameters": ASKED}, headers),
+        wire.post(server, wire.V2, v2, headers),
+        wire.post(server, "/predict", {"text": TEXT, "labels": ["person"]}, headers),
+        wire.call(server, wire.message([TEXT], parameters=ASKED), metadata=headers),
+    ]
+
+    for reply in found:
+        check(reply, error, says)
 
 
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelReady"])
