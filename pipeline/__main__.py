@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline import commands, parameters
 from pipeline.errors import PipelineError
+from pipeline.local import home
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -117,7 +118,13 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--http-port", type=int, default=8080)
     demo.add_argument("--grpc-port", type=int, default=8081)
     demo.add_argument("--mlflow-port", type=int, default=5000)
-    demo.add_argument("--home", type=Path, default=Path(".gliner-kserve/demo"))
+    demo.add_argument(
+        "--home",
+        type=Path,
+        default=home.DEFAULT,
+        metavar="DIR",
+        help="its folder, new, empty or an earlier demo's; that is emptied (default: %(default)s)",
+    )
     return root
 
 

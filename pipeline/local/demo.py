@@ -11,7 +11,6 @@ taken back by the rollout. A caller sends requests all the while.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -29,6 +28,7 @@ from rich.text import Text
 from pipeline import settings as settings_of
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.local import candidates, sentences, servers
+from pipeline.local import home as home_of
 from pipeline.local.process import Process
 from pipeline.local.traffic import Traffic
 from pipeline.local.versions import versions_table
@@ -55,7 +55,7 @@ class Options:
     http_port: int = 8080
     grpc_port: int = 8081
     mlflow_port: int = 5000
-    home: Path = Path(".gliner-kserve/demo")
+    home: Path = home_of.DEFAULT
 
     def check(self) -> None:
         """Raise for a port that is taken: whoever has it might answer in our server's place."""
@@ -73,9 +73,11 @@ def run(options: Options, console: Console) -> None:
     options.check()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    # What an earlier demo left would be found again: the loop starts from nothing.
-    shutil.rmtree(options.home, ignore_errors=True)
-    with _servers(options, console) as settings, _predictor(options, settings) as predictor:
+    with (
+        home_of.held(options.home),
+        _servers(options, console) as settings,
+        _predictor(options, settings) as predictor,
+    ):
         loop = Loop(options, settings, console)
         loop.first_version(predictor)
         with Traffic(settings.predictor_url) as traffic:
