@@ -6,6 +6,9 @@ tag ``review_decision``, which a reviewer does not write: it is ``open`` from th
 the decision, and only an open review of the current challenger can be decided. MLflow does not
 say who set a tag; the command line does.
 
+A rollout that was started may fail, as where another one is under way. The version then stays
+the approved challenger, and later looks start its rollout again.
+
 On one machine a lock file lets one process decide at a time. Where several machines notice,
 `launch` has to know a rollout that it has started already. A process that dies after it has
 launched and before it has recorded so launches again, which `launch` has to know too.
@@ -103,12 +106,18 @@ def ask(number: int, registry: Registry, run: Run) -> Literal["approved", "pendi
     return "pending"
 
 
-def decide(number: int, registry: Registry, launch: Launch) -> Decision:
+def decide(number: int, registry: Registry, launch: Launch, *, insist: bool = False) -> Decision:
     """Look at a version's review and do what follows from it, once.
 
+    The rollout of an approved version that failed is started again, at first after ten minutes
+    and then less and less often, for a day.
+
+    Args:
+        insist: start it again at once, however long ago the approval is.
+
     Raises:
-        RolloutBusy: another process is deciding, or another rollout is under way. Nothing was
-            recorded: calling again later is right.
+        RolloutBusy: another process is deciding, or `launch` knows that another rollout is under
+            way. Nothing was recorded: calling again later is right.
         Unavailable: MLflow, or what `launch` needs, does not answer. The same holds.
     """
     with deciding(registry.settings):
@@ -118,6 +127,8 @@ def decide(number: int, registry: Registry, launch: Launch) -> Decision:
         messenger = Messenger(registry)
         if review_tags.is_open(version):
             return _decide_open(messenger, version, launch)
+        if review_tags.rollout_due(version) or (insist and review_tags.rollout_missing(version)):
+            return _start_again(messenger, version, launch)
         if review_tags.settled(version):
             return Decision(number, "unchanged", version.tags.get(ReviewTag.DECISION, ""))
         if review_tags.said(version) == version.tags.get(ReviewTag.DECISION):
@@ -129,11 +140,13 @@ def decide(number: int, registry: Registry, launch: Launch) -> Decision:
 def approve(number: int, by: str, settings: Settings, launch: Launch | None = None) -> str:
     """Set the tag as a reviewer would in the MLflow UI, and act on it.
 
+    A version that was approved before and whose rollout failed is rolled out again.
+
     Returns:
         What happened, in one line.
 
     Raises:
-        Refused: the version is not under review.
+        Refused: the version is not under review, or was rolled back since its approval.
     """
     return _by_command(number, {ReviewTag.BY: by, Tag.REVIEW: APPROVED}, settings, launch)
 
@@ -160,11 +173,11 @@ def _by_command(
     registry = Registry(settings)
     version = _existing(number, registry)
     wanted = tags[Tag.REVIEW]
-    if not review_tags.is_open(version) and version.tags.get(ReviewTag.DECISION) != wanted:
-        raise Refused(review_tags.why_closed(version))
     if review_tags.is_open(version):
         registry.tag(version, tags)
-    decision = decide(number, registry, launch)
+    elif version.tags.get(ReviewTag.DECISION) != wanted or review_tags.misbehaved(version):
+        raise Refused(review_tags.why_closed(version))
+    decision = decide(number, registry, launch, insist=wanted == APPROVED)
     # The service may have been quicker: it heard of the tag at once.
     if decision.outcome == "ignored" or wanted not in (decision.outcome, decision.reason):
         raise Refused(decision.reason or f"version {number} is {decision.outcome}")
@@ -204,9 +217,22 @@ def _decide_open(messenger: Messenger, version: Version, launch: Launch) -> Deci
         return _ignore(messenger, version, f"version {number} is not the challenger any more")
     by = review_tags.by(version)
     launch(number, registry.settings, f"review approved{by}")
-    _record(registry, version, APPROVED, by)
+    _record(registry, version, APPROVED, by, {ReviewTag.LAUNCHED_AT: now()})
     say(f"version {number}: review approved{by}; its rollout was started")
     return Decision(number, "approved", f"review approved{by}")
+
+
+def _start_again(messenger: Messenger, version: Version, launch: Launch) -> Decision:
+    """What was approved and is still the challenger: its rollout did not come to its end."""
+    registry, number = messenger.registry, version.number
+    challenger = registry.challenger()
+    if challenger is None or challenger.number != number:
+        instead = f"version {challenger.number} took its place" if challenger else "it is none now"
+        reason = f"version {number} was approved and is not the challenger any more: {instead}"
+        return Decision(number, "ignored", reason)
+    launch(number, registry.settings, f"approved{review_tags.by(version)} before")
+    registry.tag(version, {ReviewTag.LAUNCHED_AT: now()})
+    return Decision(number, "unchanged", APPROVED)
 
 
 def _close(messenger: Messenger, version: Version, challenger: Version | None) -> Decision | None:

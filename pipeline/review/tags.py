@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from pipeline.registry.versions import Tag, Version
+from pipeline.rollout.move import RUNNING
 from pipeline.slack.messenger import TOLD
 
 
@@ -13,6 +14,7 @@ class ReviewTag:
 
     DECISION = "review_decision"  # what came of `review`: open, or a word of its list
     DECIDED_AT = "review_decided_at"
+    LAUNCHED_AT = "review_launched_at"  # when the rollout of an approved version was last started
     BY = "review_by"  # who, where the command line was told; MLflow does not say
     REASON = "review_reason"  # of a rejection or an expiry
 
@@ -21,6 +23,10 @@ OPEN, APPROVED, REJECTED, EXPIRED = "open", "approved", "rejected", "expired"
 PENDING, NOT_REQUIRED = "pending", "not_required"
 RETELL = timedelta(days=1)
 """For this long a decision that Slack did not take is told again."""
+RELAUNCH = timedelta(minutes=10)
+"""So long a rollout may take to begin; then it failed, and is started again. The pauses grow."""
+RELAUNCHED = timedelta(days=1)
+"""For this long after the approval; then a person has to look, and to approve again."""
 
 
 def is_open(version: Version) -> bool:
@@ -49,10 +55,34 @@ def refused_by_gate(version: Version) -> bool:
     return version.tags.get(Tag.GATE) == "refused"
 
 
+def misbehaved(version: Version) -> bool:
+    """Whether it was taken back, by itself or by hand, and not asked about since."""
+    return version.tags.get(Tag.STATUS) == "rolled_back"
+
+
 def approval_counts(version: Version) -> bool:
     """Whether it was approved, and has not misbehaved since."""
+    return version.tags.get(ReviewTag.DECISION) == APPROVED and not misbehaved(version)
+
+
+def rollout_missing(version: Version) -> bool:
+    """Whether it was approved, and neither serves nor was taken back since."""
+    return (
+        version.tags.get(ReviewTag.DECISION) == said(version) == APPROVED
+        and version.tags.get(Tag.STATUS) == "challenger"
+        and not refused_by_gate(version)
+    )
+
+
+def rollout_due(version: Version) -> bool:
+    """Whether the rollout of an approved version failed, and is to be started again by now."""
     tags = version.tags
-    return tags.get(ReviewTag.DECISION) == APPROVED and tags.get(Tag.STATUS) != "rolled_back"
+    if not rollout_missing(version) or tags.get(Tag.ROLLOUT) == RUNNING:
+        return False
+    decided = age(tags.get(ReviewTag.DECIDED_AT))
+    launched = min(decided, age(tags.get(ReviewTag.LAUNCHED_AT) or tags.get(ReviewTag.DECIDED_AT)))
+    # What has not helped for long is tried less and less often: each failure is told to Slack.
+    return max(RELAUNCH, decided - launched) <= launched and decided < RELAUNCHED
 
 
 def overdue(version: Version, hours: float) -> bool:
@@ -64,7 +94,7 @@ def settled(version: Version) -> bool:
     """Whether `decide` has nothing to do for it, as far as its tags show."""
     tags = version.tags
     decision, word = tags.get(ReviewTag.DECISION, ""), said(version)
-    if decision == OPEN:
+    if decision == OPEN or rollout_due(version):
         return False
     if decision in (REJECTED, EXPIRED) and word == decision:
         told = tags.get(f"{TOLD}review_{decision}") == tags.get(ReviewTag.DECIDED_AT)
@@ -78,6 +108,11 @@ def why_closed(version: Version) -> str:
     decision = tags.get(ReviewTag.DECISION, "")
     if refused_by_gate(version):
         return f"the gate refused version {number}, so a review has no effect"
+    if decision == APPROVED and misbehaved(version):
+        return (
+            f"version {number} was approved and rolled back since; "
+            "run the pipeline again with --review required to have it asked anew"
+        )
     if decision == APPROVED:
         return (
             f"version {number} was approved before; "

@@ -20,6 +20,8 @@ from pipeline.settings import Settings
 GRAPH = "rollout"
 LOCK = "running"
 DONE = "done"
+LOG = "launch.log"
+"""What each try came to, and where its own log is."""
 
 
 def rollout(version: int, settings: Settings, reason: str = "", *, wait: bool = False) -> str:
@@ -47,10 +49,12 @@ def rollout(version: int, settings: Settings, reason: str = "", *, wait: bool = 
         from pipeline.runs import kubeflow
 
         run_id, new = kubeflow.start(GRAPH, {"version": version}, settings, name)
+        where = kubeflow.run_url(run_id, settings)
     else:
         run_id, new = name, _start_here(name, version, settings, wait)
+        where = str(_folder(name, settings) / LOG)
     why = f" ({reason})" if reason else ""
-    say(f"{name}: started{why}" if new else f"{name}: had been started")
+    say(f"{name}: {f'started{why}' if new else 'had been started'}; {where}")
     return run_id
 
 
@@ -75,7 +79,7 @@ def _start_here(name: str, version: int, settings: Settings, wait: bool) -> bool
         return _run(name, version, settings)
     from pipeline.runs.local import environment
 
-    with (folder / "launch.log").open("ab") as log:
+    with (folder / LOG).open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "pipeline.runs.launch", name, str(version)],
             env={**os.environ, **environment(settings)},
@@ -99,6 +103,8 @@ def _run(name: str, version: int, settings: Settings) -> bool:
             result = localrun.run(GRAPH, {"version": version}, settings, job=name)
             if result.outcome != FAILED:
                 (folder / DONE).touch()
+            why = f": {result.reason}" if result.reason else ""
+            say(f"{name}: {result.outcome}{why}; {result.log}")
     except Timeout:
         return False
     return True

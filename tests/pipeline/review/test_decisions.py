@@ -21,8 +21,12 @@ pytestmark = pytest.mark.server
 
 def long_ago(registry: Registry, number: int) -> None:
     """Let its question be two weeks old."""
-    then = datetime.now(timezone.utc) - timedelta(days=14)
-    registry.tag(reviewed.version(registry, number), {Tag.REVIEW_ASKED_AT: then.isoformat()})
+    registry.tag(reviewed.version(registry, number), {Tag.REVIEW_ASKED_AT: ago(days=14)})
+
+
+def ago(**span: float) -> str:
+    """A time in the past, as a tag has it."""
+    return (datetime.now(timezone.utc) - timedelta(**span)).isoformat()
 
 
 def test_an_approval_starts_one_rollout(registry: Registry, launches: Launches) -> None:
@@ -177,6 +181,48 @@ def test_a_rollout_that_cannot_start_is_started_later(
     launches.error = None
 
     assert review.decide(number, registry, launches).outcome == "approved"
+
+
+@pytest.mark.parametrize(
+    ("decided", "launched", "tags", "again"),
+    [
+        (11, 11, {}, True),
+        (11, None, {}, True),  # the run that asked noticed the approval, and failed
+        (5, 5, {}, False),
+        (60, 20, {}, False),
+        (60, 31, {}, True),
+        (25 * 60, 24 * 60, {}, False),
+        (11, 11, {Tag.ROLLOUT: "running"}, False),
+        (11, 11, {Tag.STATUS: "champion"}, False),
+        (11, 11, {Tag.STATUS: "rolled_back"}, False),
+        (11, 11, {Tag.GATE: "refused"}, False),
+    ],
+    ids=[
+        *("failed", "failed in its run", "may begin yet", "less often", "after a longer pause"),
+        *("not for ever", "under way", "serves", "rolled back", "refused since"),
+    ],
+)
+def test_a_rollout_that_failed_after_its_start_is_started_again(
+    registry: Registry,
+    settings: Settings,
+    launches: Launches,
+    decided: float,
+    launched: float | None,
+    tags: dict[str, str],
+    again: bool,
+) -> None:
+    """Another one was under way, or a server was down: polling finds it, once for each pause."""
+    number = reviewed.asked(registry)
+    reviewed.click(registry, number, "approved")
+    review.decide(number, registry, launches)
+    since = "" if launched is None else ago(minutes=launched)
+    times = {ReviewTag.DECIDED_AT: ago(minutes=decided), ReviewTag.LAUNCHED_AT: since}
+    registry.tag(reviewed.version(registry, number), {**times, **tags})
+
+    for _ in range(2):
+        poll.poll_once(settings, launches)
+
+    assert launches.numbers == [number] * (2 if again else 1)
 
 
 def test_a_message_that_slack_did_not_take_is_told_at_the_next_look(

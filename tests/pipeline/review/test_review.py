@@ -131,16 +131,43 @@ def test_losing_the_alias_ends_a_review_too(registry: Registry, launches: Launch
 def test_the_command_line_decides_as_the_page_does(
     registry: Registry, settings: Settings, launches: Launches
 ) -> None:
-    """And it knows who; deciding twice says the same."""
+    """And it knows who; deciding twice says the same, and asks for the rollout again, which
+    starts none where one runs or has ended well."""
     first = reviewed.asked(registry)
     lines = [review.approve(first, "ada", settings, launches) for _ in range(2)]
     second = reviewed.asked(registry)
     lines.append(review.reject(second, "ada", "too slow", settings, launches))
 
     assert lines == ["version 1 is approved", "version 1 is approved", "version 2 is rejected"]
-    assert launches.started == [(first, "review approved by ada")]
+    assert launches.started == [
+        (first, "review approved by ada"),
+        (first, "approved by ada before"),
+    ]
     history = dict(reviewed.version(registry, second).events).values()
     assert "review: rejected by ada: too slow" in history
+
+
+def test_approving_again_starts_a_rollout_that_failed(
+    registry: Registry, settings: Settings, launches: Launches
+) -> None:
+    """Until the version serves, was taken back, or lost its place: then the line says so."""
+    number = reviewed.asked(registry)
+    review.approve(number, "ada", settings, launches)
+
+    review.approve(number, "ada", settings, launches)
+    failed = len(launches.started)
+    registry.tag(reviewed.version(registry, number), {Tag.STATUS: "champion"})
+    served = review.approve(number, "ada", settings, launches)
+    registry.tag(reviewed.version(registry, number), {Tag.STATUS: "rolled_back"})
+    with pytest.raises(Refused, match="version 1 was approved and rolled back since"):
+        review.approve(number, "ada", settings, launches)
+    registry.tag(reviewed.version(registry, number), {Tag.STATUS: "challenger"})
+    reviewed.asked(registry)
+    with pytest.raises(Refused, match="not the challenger any more: version 2 took its place"):
+        review.approve(number, "ada", settings, launches)
+
+    assert (failed, served) == (2, "version 1 is approved")
+    assert len(launches.started) == failed
 
 
 def test_the_command_line_refuses_what_has_no_effect(

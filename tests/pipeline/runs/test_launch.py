@@ -101,15 +101,22 @@ def test_this_machine_runs_it_once(version: Version, tmp_path: Path, runs: list[
 
 
 def test_failed_rollout_may_be_started_again(
-    version: Version, tmp_path: Path, runs: list[str], monkeypatch: pytest.MonkeyPatch
+    version: Version,
+    tmp_path: Path,
+    runs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The next call tries again, in the same MLflow run."""
+    """The next call tries again, in the same MLflow run; the log says what each came to."""
     monkeypatch.setattr(launch, "run_name", lambda _version: "rollout-fails")
     settings = Settings(home=tmp_path)
     for _ in range(3):
         launch.rollout(3, settings, wait=True)
 
     assert runs == ["rollout-fails", "rollout-fails"]
+    said = capsys.readouterr().out
+    assert "rollout-fails: failed; run.log\n" in said
+    assert "rollout-fails: promoted; run.log\n" in said
 
 
 def test_running_rollout_is_left_alone(version: Version, tmp_path: Path, runs: list[str]) -> None:
@@ -135,7 +142,9 @@ def test_missing_version_is_said(settings: Settings) -> None:
 
 
 @pytest.mark.server
-def test_detached_rollout_outlives_its_caller(settings: Settings, registry: Registry) -> None:
+def test_detached_rollout_outlives_its_caller(
+    settings: Settings, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The real graph runs in a process of its own, and takes a version without files back."""
     run = registry.run("job")
     registry.client.create_registered_model(registry.name)
@@ -147,8 +156,10 @@ def test_detached_rollout_outlives_its_caller(settings: Settings, registry: Regi
     name = launch.rollout(1, settings, "approved")
 
     done = settings.home / "launches" / name / launch.DONE
+    log = done.with_name(launch.LOG)
+    assert f"{name}: started (approved); {log}\n" in capsys.readouterr().out
     end = time.monotonic() + 200
     while not done.exists():
-        assert time.monotonic() < end, (done.parent / "launch.log").read_text("utf-8")
+        assert time.monotonic() < end, log.read_text("utf-8")
         time.sleep(0.2)
     assert registry.run(name).data.tags[RunTag.OUTCOME] == "rolled_back"
