@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from pipeline.settings import Settings
 
 def run(options: argparse.Namespace) -> int:
     """`run`: the refresh graph, on this machine or on Kubeflow."""
-    arguments = parameters.given(options, parameters.of("refresh"))
+    arguments = _arguments(options)
     settings = _settings(options)
     if not settings.kfp_host or options.local:
         from pipeline.runs import local as localrun
@@ -52,7 +53,7 @@ def schedule(options: argparse.Namespace) -> int:
     """`schedule`: a recurring run."""
     from pipeline.runs import kubeflow
 
-    arguments = parameters.given(options, parameters.of("refresh"))
+    arguments = _arguments(options)
     for line in kubeflow.schedule(
         options.cron, arguments, _on_kubeflow(options), only_show=options.diff
     ):
@@ -143,6 +144,15 @@ def demo(options: argparse.Namespace) -> int:
         _console(),
     )
     return 0
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line gave, found right before any server is asked."""
+    from pipeline import arguments as arguments_of
+
+    arguments = parameters.given(options, parameters.of("refresh"))
+    arguments_of.check("refresh", arguments)
+    return arguments
 
 
 def _settings(options: argparse.Namespace | None = None) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -21,7 +21,7 @@ class GateLimits(Value):
     """Lowest micro precision."""
     min_recall: float = Field(0, ge=0, le=1)
     """Lowest micro recall."""
-    min_label_f1: Mapping[str, float] = Field(default_factory=dict)
+    min_label_f1: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """Lowest F1 of single labels."""
     max_regression: float = Field(0, ge=0, le=1)
     """Tolerated loss of F1 against the champion. A loss is refused when it is significant: when
@@ -29,7 +29,8 @@ class GateLimits(Value):
     protected_labels: tuple[str, ...] = ()
     """Labels whose F1 may not fall either, judged in the same way."""
     max_p95_ms: float = Field(0, ge=0)
-    """Longest time for 95 % of texts, one at a time, on the machine that evaluated; 0 is off."""
+    """Longest time for 95 % of texts, one at a time, on the machine that evaluated, with the engine
+    that will serve; 0 is off."""
     max_size_mb: float = Field(0, ge=0)
     """Largest weights, in millions of bytes; 0 is off."""
     min_rows: int = Field(0, ge=0)

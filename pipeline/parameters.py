@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,20 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _no_number(text: str) -> Any:
+    """NaN and Infinity, which Python takes for JSON: no limit holds them."""
+    raise ValueError(text)
+
+
 def _json(text: str, kind: type) -> Any:
-    value = json.loads(text)
+    value = json.loads(text, parse_constant=_no_number)
     if not isinstance(value, kind):
         raise ValueError(text)
     return value
@@ -65,7 +78,7 @@ def _json(text: str, kind: type) -> Any:
 _READERS: dict[str, Callable[[str], Any]] = {
     "STRING": str,
     "NUMBER_INTEGER": int,
-    "NUMBER_DOUBLE": float,
+    "NUMBER_DOUBLE": _number,
     "BOOLEAN": _boolean,
     "LIST": lambda text: _json(text, list),
     "STRUCT": lambda text: _json(text, dict),

@@ -130,7 +130,8 @@ def choose(rows: Sequence[EngineRow], tolerance: float) -> list[EngineRow]:
     reference, *others = rows
     judged = [
         one.model_copy(update={"reason": f"loses {one.f1_loss:.4f} F1, {tolerance:g} is allowed"})
-        if one.f1_loss > tolerance and not one.reason
+        # Written so that a value that is no number passes nothing.
+        if not (one.f1_loss <= tolerance or one.reason)
         else one
         for one in others
     ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.registry import Version
+# A plan is read before anything starts, and MLflow's library takes seconds.
+if TYPE_CHECKING:
+    from pipeline.registry import Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import settings as configuration
+from pipeline.arguments import check_tolerance
 from pipeline.measuring import choice
 from pipeline.measuring.trials import EngineRow
 from pipeline.progress import say
@@ -34,10 +35,12 @@ def run(
         tolerance: most F1 that the chosen engine may lose against PyTorch in fp32.
 
     Raises:
+        SettingsError: the tolerance is no loss of F1.
         DataError: the data cannot be used.
         PipelineError: the model cannot be loaded.
         Unavailable: MLflow does not answer.
     """
+    check_tolerance(tolerance)
     settings = settings or configuration.load()
     registry = Registry(settings)
     run_id = registry.run(job).info.run_id

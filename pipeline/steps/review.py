@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline import review
-from pipeline.errors import Refused, SettingsError
+from pipeline.arguments import check_review
+from pipeline.errors import Refused
 from pipeline.progress import say
 from pipeline.registry import Registry, RunTag
 from pipeline.settings import Settings, load
@@ -29,8 +30,7 @@ def run(
     Raises:
         Refused: the gate or a reviewer refused this version before.
     """
-    if mode not in ("none", "required"):
-        raise SettingsError(f"review is {mode!r}; it must be 'none' or 'required'")
+    check_review(mode)
     registry = Registry(settings or load())
     run_of = registry.run(job)
     run_id = run_of.info.run_id

@@ -38,10 +38,15 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"\b{code} \w", shown.split("exit codes:")[1])
 
 
-def test_help_needs_no_heavy_library() -> None:
-    """Help and mistakes in arguments are answered at once: nothing large is imported."""
+@pytest.mark.parametrize(
+    "what",
+    ["parser()", "main(['run', '--eval-data', 'x', '--min-f1', '80'])"],
+    ids=["help", "mistake"],
+)
+def test_help_and_mistakes_need_no_heavy_library(what: str) -> None:
+    """Both are answered at once: nothing large is imported."""
     code = (
-        "import sys; from pipeline.__main__ import parser; parser(); "
+        f"import sys; from pipeline.__main__ import main, parser; {what}; "
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
 
@@ -79,6 +84,45 @@ def test_an_error_is_one_line_and_its_code(
 
     assert code == kind.exit_code
     assert capsys.readouterr().err == "pipeline: the reason\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--min-f1", "80"), "min_f1: "),
+        (("--min-label-f1", '{"person": 80}'), "min_label_f1.person: "),
+        (("--tolerance", "-0.1"), "tolerance is -0.1"),
+        (("--review", "require"), "review is 'require'; it must be 'none' or 'required'"),
+        (("--strategy", "bluegreen"), "rollout strategy: "),
+        (("--canary-steps", "[10, 50]"), "rollout steps: must end at 100"),
+        (("--hold-seconds", "700"), "max_seconds (600) must be more than hold_seconds (700)"),
+        (("--training", '{"epoch": 1}'), "training parameter epoch: "),
+        (("--min-examples", "-1"), "min_examples is -1"),
+        (("--min-f1", "nan"), "--min-f1 nan: must be a number"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("run", "--local"), ("schedule", "--host", "http://127.0.0.1:9")]
+)
+def test_a_wrong_value_is_found_before_anything_starts(
+    command: tuple[str, ...],
+    given: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not by the step that takes it, hours later or every night; no server is asked."""
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIPELINE_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+
+    code = main([*command, "--eval-data", "examples/eval", *given])
+
+    error = capsys.readouterr().err
+    assert code == errors.SettingsError.exit_code
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_wrong_setting_names_its_variable(

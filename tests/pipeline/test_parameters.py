@@ -14,6 +14,7 @@ from pipeline.parameters import Parameter
 KINDS = (
     Parameter("eval_data", "STRING", None, "Data, 100% ours."),
     Parameter("min_f1", "NUMBER_DOUBLE", 0.5, "Lowest F1."),
+    Parameter("max_size_mb", "NUMBER_DOUBLE", 0, "Largest size."),
     Parameter("min_requests", "NUMBER_INTEGER", 50.0, "Fewest requests."),
     Parameter("force", "BOOLEAN", False, "Let it pass."),
     Parameter("canary_steps", "LIST", [10.0, 50.0, 100.0], "Shares."),
@@ -66,7 +67,10 @@ def test_values_take_the_parameters_type() -> None:
     ("flag", "text", "right"),
     [
         ("--min-f1", "high", "a number"),
+        ("--min-f1", "nan", "a number"),
+        ("--max-size-mb", "inf", "a number"),
         ("--min-requests", "1.5", "a whole number"),
+        ("--training", '{"epochs": NaN}', "a JSON object"),
         ("--force", "yes", "true or false"),
         ("--canary-steps", "{}", "a JSON array"),
         ("--training", "[1", "a JSON object"),

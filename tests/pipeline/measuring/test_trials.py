@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import lifecycle
@@ -42,6 +43,13 @@ def test_speed_never_buys_accuracy() -> None:
 
     assert rows[0].chosen
     assert "0.0051" in rows[1].reason
+
+
+def test_a_tolerance_that_is_no_number_allows_nothing() -> None:
+    """It would else have chosen an engine that loses most of the model's F1."""
+    rows = trials.choose([row("fp32", 100), row("bf16", 1000, 0.7)], tolerance=math.nan)
+
+    assert rows[0].chosen
 
 
 def test_a_gain_within_the_noise_is_none() -> None:
