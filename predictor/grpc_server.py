@@ -64,7 +64,7 @@ class Edge(AsyncServerInterceptor):
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Hand what cannot be read on to `intercept`, as the error that it is: the library would
         answer UNKNOWN with the name of a Python class, and log the rest."""
-        handler = await super().intercept_service(continuation, details)
+        handler = await super().intercept_service(continuation, details)  # type: ignore[no-untyped-call]
         if not handler:
             return None
         read, name = handler.request_deserializer, details.method.rpartition("/")[2]

@@ -115,6 +115,7 @@ def call(
     request_id = uuid.uuid4().hex
     given = {"x-request-id": request_id, **(metadata or {})}
     with channel(server) as opened:
+        ask: Any
         if isinstance(request, bytes):
             ask = opened.unary_unary(f"/inference.GRPCInferenceService/{method}")
         else:
