@@ -25,14 +25,14 @@ WORDS = 7
 HEX = re.compile("[0-9a-f]{32}")
 SABOTAGE = f"""
 import predictor.extraction as extraction
-read = extraction.Extractor.read
+read = extraction.Extractor.read_in_parts
 
 def broken(self, queries):
     if "{MARK}" in queries[0].text:
         raise RuntimeError("cannot read " + queries[0].text)
     return read(self, queries)
 
-extraction.Extractor.read = broken
+extraction.Extractor.read_in_parts = broken
 """
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
