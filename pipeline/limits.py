@@ -29,8 +29,8 @@ class GateLimits(Value):
     protected_labels: tuple[str, ...] = ()
     """Labels whose F1 may not fall either, judged in the same way."""
     max_p95_ms: float = Field(0, ge=0)
-    """Longest time for 95 % of texts, one at a time, on the machine that evaluated, with the engine
-    that will serve; 0 is off."""
+    """Longest time for 95 % of texts, one at a time, on the machine that evaluated; 0 is off.
+    That is before the engine is chosen, so mostly of PyTorch, not of what will serve."""
     max_size_mb: float = Field(0, ge=0)
     """Largest weights, in millions of bytes; 0 is off."""
     min_rows: int = Field(0, ge=0)

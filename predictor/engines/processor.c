@@ -1,13 +1,13 @@
 /* What the processor multiplies with. */
 #include "kernels.h"
 
+EXPORT int attention_form(void) { return FORM; }
+
 #if defined(__x86_64__) && defined(__linux__)
 
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-EXPORT int attention_form(void) { return FORM; }
 
 /* Asked of the processor itself: what compilers bring for this is not the same in all of them. */
 EXPORT int attention_level(void) {
@@ -33,7 +33,6 @@ EXPORT int attention_level(void) {
 
 #else
 
-EXPORT int attention_form(void) { return FORM; }
 EXPORT int attention_level(void) { return NEITHER; }
 
 #endif
