@@ -52,7 +52,7 @@ class WorkQueue:
         self._lanes: WeakKeyDictionary[Engine, Lanes] = WeakKeyDictionary()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pending = 0
+        self._asks: dict[Ask, Lanes] = {}
         self._closed = False
         metrics.QUEUE_WORK.set_function(self._seconds)
 
@@ -62,7 +62,7 @@ class WorkQueue:
         Raises:
             InvalidRequest: labels or thresholds that the model cannot work with.
             Busy: too much is waiting.
-            NotServing: the server is stopping.
+            NotServing: the server is stopping, and has no time for it or no time left.
             DeadlineExceeded: the time ran out; work that remained was not done.
         """
         if self._closed:
@@ -84,7 +84,7 @@ class WorkQueue:
         if ask.spans:
             ask.spans.ask(extractor, queries)
         lanes.expect(ask, work)
-        self._enter()
+        self._enter(ask, lanes)
         late = too_late(ask)
         alarm = loop.call_later(max(0.0, ask.deadline - ask.queued), lanes.end, ask, late)
         try:
@@ -93,7 +93,7 @@ class WorkQueue:
         finally:
             alarm.cancel()
             lanes.end(ask, late)  # means something only where the caller went away
-            self._leave()
+            self._leave(ask)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -107,9 +107,9 @@ class WorkQueue:
         self._admit(0, None)
 
     def _admit(self, work: int, line: Line | None) -> None:
-        if self._pending >= self._max_pending:
+        if len(self._asks) >= self._max_pending:
             raise Busy(f"{self._max_pending} requests", 1)
-        if not self._pending:
+        if not self._asks:
             return
         waiting = self._seconds(before_short=work <= SHORT)
         own = work * line.rate if line else 0.0
@@ -155,20 +155,25 @@ class WorkQueue:
                 ask.spans.read(started, readings, last=True, error=error)
             lanes.end(ask, error)
 
-    def _enter(self) -> None:
-        self._pending += 1
-        metrics.PENDING.set(self._pending)
+    def _enter(self, ask: Ask, lanes: Lanes) -> None:
+        self._asks[ask] = lanes
+        metrics.PENDING.set(len(self._asks))
         self._idle.clear()
 
-    def _leave(self) -> None:
-        self._pending -= 1
-        metrics.PENDING.set(self._pending)
-        if not self._pending:
+    def _leave(self, ask: Ask) -> None:
+        del self._asks[ask]
+        metrics.PENDING.set(len(self._asks))
+        if not self._asks:
             self._idle.set()
 
     def close(self) -> None:
         """Refuse what comes from now on."""
         self._closed = True
+
+    def end(self) -> None:
+        """End the requests that are left, with `NotServing`."""
+        for ask, lanes in self._asks.items():
+            lanes.end(ask, NotServing())
 
     async def drained(self, seconds: float) -> bool:
         """Wait until no request is left.

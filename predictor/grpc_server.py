@@ -22,8 +22,6 @@ from predictor.guard import translate
 from predictor.keys import Keys, open_call
 from predictor.logs import log_request
 
-_LAST_SECONDS = 1.0
-
 
 class Servicer(InferenceServicer):  # type: ignore[misc]
     """KServe's gRPC service, with V2 REST's checks before protobuf is taken apart."""
@@ -143,8 +141,8 @@ class GrpcServer(GRPCServer):  # type: ignore[misc]
         await self._server.start()
         await self._server.wait_for_termination()
 
-    async def stop(self, sig: int | None = None) -> None:
-        """Stop once the queue has drained: what is left are answers on their way."""
+    async def stop(self, seconds: float) -> None:
+        """Shut the door. Calls that are left have so many seconds."""
         server: Any = self._server
         if server:  # a signal may come before it has started
-            await server.stop(grace=_LAST_SECONDS)
+            await server.stop(grace=seconds)

@@ -116,10 +116,14 @@ class Guard:
             self._check_headers(headers)
             await self._app(scope, self._limited(receive, read), send_marked)
         except (ClientDisconnect, asyncio.CancelledError) as error:
-            # Nobody is left to answer; the status is for the log, in nginx's word for it.
-            status, context.error = _CLIENT_GONE, "cancelled"
-            if isinstance(error, asyncio.CancelledError) and not watch.done():
-                raise
+            if isinstance(error, ClientDisconnect) or watch.done():
+                # Nobody is left to answer; the status is for the log, in nginx's word for it.
+                status, context.error = _CLIENT_GONE, "cancelled"
+            else:  # by uvicorn, at the end of the drain
+                context.error = NotServing.kind
+                if status:
+                    raise
+                await _send_error(NotServing(), context, send_marked)
         except Exception as error:
             failure = translate(error)
             context.error = failure.kind

@@ -30,6 +30,9 @@ from predictor.model import GlinerModel
 
 log = logging.getLogger(OURS)
 
+_LAST_SECONDS = 1.0
+"""For answers on their way when all else is over."""
+
 
 class RestServer(RESTServer):  # type: ignore[misc]
     """KServe's REST server, with our routes before its own.
@@ -56,8 +59,19 @@ class RestServer(RESTServer):  # type: ignore[misc]
 
     @property
     def uvicorn(self) -> Any:
-        """The uvicorn server, for its signal handler and its exit flag."""
+        """The uvicorn server, for its signal handler and its event loop."""
         return self._server
+
+    def shut(self, seconds: float) -> None:
+        """Shut the door. Requests that are left have so many seconds."""
+        self._server.config.timeout_graceful_shutdown = seconds
+        self._server.should_exit = True
+
+    def cut(self) -> None:
+        """End the requests that are left: `guard` answers them 503."""
+        self._server.force_exit = True
+        for task in self._server.server_state.tasks:
+            task.cancel()
 
 
 class Server(ModelServer):  # type: ignore[misc]
@@ -101,7 +115,6 @@ class Server(ModelServer):  # type: ignore[misc]
             self.model_repository_extension,
             self.http_port,
             access_log_format=self.access_log_format,
-            grace_period=max(1, round(self._drain_seconds)),
             event_loop=self.event_loop,
             timeout_keep_alive=self.timeout_keep_alive,
             ssl_certfile=self.ssl_certfile,
@@ -153,19 +166,25 @@ class Server(ModelServer):  # type: ignore[misc]
         started = time.monotonic()
         try:
             finished = await self._model.queue.drained(self._drain_seconds)
+            self._model.queue.end()
+            await self._shut(_LAST_SECONDS if not finished else self._drain_seconds)
         except asyncio.CancelledError:  # by a second signal
             finished = False
-        # What is still at work has had its time: it gets no more from uvicorn and gRPC.
-        self._rest_server.uvicorn.force_exit = not finished
-        self._rest_server.uvicorn.should_exit = True
-        if self.enable_grpc:
-            await self._grpc_server.stop()
+            self._model.queue.end()
+            self._rest_server.cut()
+            await self._shut(_LAST_SECONDS)
         log.info(
             "stopped",
             extra={
                 "fields": {"drained": finished, "seconds": round(time.monotonic() - started, 2)}
             },
         )
+
+    async def _shut(self, seconds: float) -> None:
+        """Shut both doors. What is left has so many seconds."""
+        self._rest_server.shut(seconds)
+        if self.enable_grpc:
+            await self._grpc_server.stop(seconds)
 
 
 def check_ports(*ports: int) -> None:

@@ -7,11 +7,14 @@ Importing this brings KServe's protobuf classes, which cannot share a process wi
 from __future__ import annotations
 
 import json
+import select
+import socket
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from typing import Any
 
 import grpc
@@ -89,6 +92,38 @@ def post(
     """Post a payload as JSON; bytes go as they are."""
     content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return http(server, "POST", path, content, {**JSON, **(headers or {})})
+
+
+def post_slowly(
+    server: RunningServer,
+    path: str,
+    body: bytes,
+    pause: float,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Post JSON a byte at a time, with a pause before each, until an answer comes."""
+    request_id = uuid.uuid4().hex
+    given = {"host": "a", **JSON, "x-request-id": request_id, **(headers or {})}
+    chunked = "transfer-encoding" in given
+    if not chunked:
+        given["content-length"] = str(len(body))
+    lines = [f"POST {path} HTTP/1.1", *(f"{key}: {value}" for key, value in given.items())]
+    address, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((address, int(port)), timeout=60) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        for byte in body:
+            if select.select([connection], [], [], pause)[0]:
+                break
+            connection.sendall(b"1\r\n%c\r\n" % byte if chunked else b"%c" % byte)
+        else:
+            connection.sendall(b"0\r\n\r\n" if chunked else b"")
+        answer = HTTPResponse(connection)
+        answer.begin()
+        content = answer.read()
+        if answer.will_close:
+            assert connection.recv(1) == b""
+    parsed = httpx.Response(answer.status, headers=answer.getheaders(), content=content)
+    return reply(parsed, request_id)
 
 
 def channel(server: RunningServer) -> grpc.Channel:

@@ -319,6 +319,26 @@ def test_drain() -> None:
     assert play(scenario()) == (False, True, ["Ada"])
 
 
+def test_end() -> None:
+    """What is left is told that the server stops, and is not computed further."""
+    engine = fakes.GatedEngine()
+
+    async def scenario() -> tuple[list[Any], bool]:
+        queue = Queue(engine, size=1)
+        tasks = [await queue.start(query("Ada")), await queue.start(query("Bo"))]
+        queue.close()
+        queue.end()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        engine.let(2)
+        return ended, await queue.drained(0)
+
+    ended, drained = play(scenario())
+
+    assert [type(one) for one in ended] == [NotServing, NotServing]
+    assert drained
+    assert engine.begun == [["Ada"]]
+
+
 def test_an_idle_queue_is_drained_in_no_time() -> None:
     """Also where nothing may be waited for."""
 

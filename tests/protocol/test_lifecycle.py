@@ -1,54 +1,26 @@
-"""From the first line to the last: refused starts, liveness under load, deadlines, drain, exit."""
+"""A server at work: liveness under load, deadlines, callers who go, the event loop."""
 
 from __future__ import annotations
 
 import json
-import signal
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 import wire
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from at_work import ASKED, LONG, LONG_REQUEST, SHORT_REQUEST, long_request, pending
 from servers import RunningServer
-from wire import Reply
 
 pytestmark = pytest.mark.server
 
 StartServer = Callable[..., AbstractContextManager[RunningServer]]
-LONG = "Ada Lovelace met Charles Babbage in London and wrote the first program . " * 1600
-"""About 20,000 words."""
-ASKED: dict[str, Any] = {"labels": ["person"], "threshold": 0.9}
-LONG_REQUEST: dict[str, Any] = {"instances": [LONG], "parameters": ASKED}
-SHORT_REQUEST: dict[str, Any] = {"instances": ["Ada"], "parameters": {"labels": ["person"]}}
-
-
-def pending(server: RunningServer) -> float:
-    """Requests that the server has in its queue."""
-    for line in server.http.get("/metrics").text.splitlines():
-        if line.startswith("gliner_pending_requests "):
-            return float(line.split()[1])
-    raise AssertionError("no gliner_pending_requests in /metrics")
-
-
-@contextmanager
-def long_request(server: RunningServer, payload: Any = LONG_REQUEST) -> Iterator[Future[Reply]]:
-    """A request that is at work in the server."""
-    with ThreadPoolExecutor(1) as pool:
-        request = pool.submit(wire.post, server, wire.V1, payload)
-        deadline = time.monotonic() + 30
-        while not pending(server) and not request.done() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        yield request
 
 
 # ---------------------------------------------------------------- liveness
@@ -149,80 +121,7 @@ def test_caller_who_goes_away(server: RunningServer) -> None:
     assert (line["status"], line["error"]) == (499, "cancelled")
 
 
-# ---------------------------------------------------------------- drain
-
-
-def test_drain(start_server: StartServer, tiny_bert: Path) -> None:
-    """After SIGTERM what is at work is finished, what comes gets 503, and the exit code is 0."""
-    with start_server("--model", str(tiny_bert)) as server:
-        with long_request(server) as request:
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.1)
-            refused = [
-                wire.post(server, wire.V1, SHORT_REQUEST),
-                wire.post(server, wire.V2, {"inputs": [wire.tensor("text", ["Ada"])]}),
-                wire.post(server, "/predict", {"text": "Ada", "labels": "person"}),
-                wire.call(server, wire.message(["Ada"], parameters={"labels": ["person"]})),
-            ]
-            probes = [
-                wire.http(server, "GET", path).status
-                for path in ("/v2/models/gliner/ready", "/v1/models/gliner", "/v2/health/ready")
-            ]
-            ready = wire.call(server, pb.ModelReadyRequest(name="gliner"), "ModelReady")
-            live = wire.http(server, "GET", "/v2/health/live")
-            at_work = not request.done()
-            finished = request.result()
-
-        assert at_work
-        assert finished.ok
-        assert [one.status for one in refused] == [503, 503, 503, "UNAVAILABLE"]
-        assert len({one.error for one in refused}) == 1
-        assert {one.headers["retry-after"] for one in refused} == {"1"}
-        assert probes == [503, 503, 503]
-        assert ready.ok
-        assert not ready.body.ready
-        assert live.ok
-        assert live.headers["connection"] == "close"
-        assert server.process.wait(10) == 0
-
-
-def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
-    """A second signal ends the server at once, whatever is at work."""
-    endless = {**LONG_REQUEST, "instances": [LONG] * 12}
-    with start_server("--model", str(tiny_bert)) as server:
-        thread = threading.Thread(target=_post_and_lose, args=(server, endless))
-        thread.start()
-        while not pending(server):
-            time.sleep(0.01)
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        started = time.monotonic()
-
-        server.process.send_signal(signal.SIGTERM)
-
-        server.process.wait(10)
-        assert time.monotonic() - started < 3
-        thread.join(10)
-
-
-def _post_and_lose(server: RunningServer, payload: Any) -> None:
-    with suppress(httpx.TransportError):  # the server goes away, as it is told to
-        httpx.post(server.url + wire.V1, json=payload, timeout=60)
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_idle_exit(start_server: StartServer, tiny_bert: Path, name: str) -> None:
-    """With nothing to do a signal ends the server within seconds, connections or not."""
-    with start_server("--model", str(tiny_bert)) as server, wire.stub(server) as idle:
-        idle.ServerLive(pb.ServerLiveRequest())
-        assert server.http.get("/").status_code == 200
-        started = time.monotonic()
-
-        server.process.send_signal(signal.Signals[name])
-
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 5
-        assert [one["message"] for one in server.log_lines() if "signal" in one] == ["draining"]
+# ---------------------------------------------------------------- the event loop
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what is loaded is read as Linux shows it")
