@@ -80,7 +80,8 @@ class Server(ModelServer):  # type: ignore[misc]
     Args:
         model: loaded and checked.
         install: adds our routes to the application.
-        drain_seconds: how long requests in flight may take once a signal came.
+        drain_seconds: how long requests in flight may take once a signal came, in the model and
+            on their way in and out together.
         max_message_bytes: largest gRPC message.
         keys: who may ask over gRPC; None lets everybody.
         options: KServe's own options.
@@ -167,7 +168,8 @@ class Server(ModelServer):  # type: ignore[misc]
         try:
             finished = await self._model.queue.drained(self._drain_seconds)
             self._model.queue.end()
-            await self._shut(_LAST_SECONDS if not finished else self._drain_seconds)
+            left = started + self._drain_seconds - time.monotonic()
+            await self._shut(max(_LAST_SECONDS, left))
         except asyncio.CancelledError:  # by a second signal
             finished = False
             self._model.queue.end()

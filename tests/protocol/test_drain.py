@@ -98,6 +98,25 @@ def test_what_is_left_at_the_end_of_the_drain(start_server: StartServer, tiny_be
     assert 1.4 < took < 5
 
 
+def test_the_drain_is_one_period(start_server: StartServer, tiny_bert: Path) -> None:
+    """What is at work and a body on its way do not have it one after the other."""
+    with (
+        start_server("--model", str(tiny_bert), settings={"drain_seconds": 3}) as server,
+        ThreadPoolExecutor(1) as pool,
+        long_request(server, ENDLESS_REQUEST, {"x-request-timeout": "2.5"}) as request,
+    ):
+        late = pool.submit(wire.post_slowly, server, wire.V1, b" " * 600, 0.1)
+        time.sleep(0.3)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(20)
+        took = time.monotonic() - started
+
+    assert (request.result().status, late.result().status) == (504, 503)
+    assert code == 0
+    assert 2.9 < took < 4.6
+
+
 def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
     """A second signal ends the server at once, whatever is at work; callers are told."""
     with (
@@ -106,6 +125,7 @@ def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
         long_request(server, ENDLESS_REQUEST) as request,
     ):
         late = pool.submit(wire.post_slowly, server, wire.V1, b" " * 600, 0.1)
+        time.sleep(0.3)
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         started = time.monotonic()
