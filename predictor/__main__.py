@@ -143,6 +143,7 @@ def serve(arguments: Sequence[str]) -> None:
         site.model,
         site.install,
         drain_seconds=settings.drain_seconds,
+        linger_seconds=settings.linger_seconds,
         max_message_bytes=settings.max_body_bytes,
         keys=keys,
         http_port=options.http_port,

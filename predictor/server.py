@@ -82,6 +82,7 @@ class Server(ModelServer):  # type: ignore[misc]
         install: adds our routes to the application.
         drain_seconds: how long requests in flight may take once a signal came, in the model and
             on their way in and out together.
+        linger_seconds: how long the doors stay open at least once SIGTERM came.
         max_message_bytes: largest gRPC message.
         keys: who may ask over gRPC; None lets everybody.
         options: KServe's own options.
@@ -93,6 +94,7 @@ class Server(ModelServer):  # type: ignore[misc]
         install: Callable[[FastAPI, DataPlane], None],
         *,
         drain_seconds: float,
+        linger_seconds: float,
         max_message_bytes: int,
         keys: Keys | None = None,
         **options: Any,
@@ -100,6 +102,7 @@ class Server(ModelServer):  # type: ignore[misc]
         super().__init__(**options)
         self._model = model
         self._drain_seconds = drain_seconds
+        self._linger_seconds = linger_seconds
         self._max_message_bytes = max_message_bytes
         self._keys = keys
         self.dataplane = GlinerDataPlane(self.registered_models, model)
@@ -158,16 +161,19 @@ class Server(ModelServer):  # type: ignore[misc]
                 "fields": {"signal": signal.Signals(signum).name, "seconds": self._drain_seconds}
             },
         )
-        self._loop.call_soon_threadsafe(self._begin_drain)
+        # SIGINT is somebody at a terminal: nobody sends callers here who do not know.
+        linger = self._linger_seconds if signum == signal.SIGTERM else 0.0
+        self._loop.call_soon_threadsafe(self._begin_drain, linger)
 
-    def _begin_drain(self) -> None:
-        self._stopping = asyncio.ensure_future(self._drain())
+    def _begin_drain(self, linger: float) -> None:
+        self._stopping = asyncio.ensure_future(self._drain(linger))
 
-    async def _drain(self) -> None:
+    async def _drain(self, linger: float) -> None:
         started = time.monotonic()
         try:
             finished = await self._model.queue.drained(self._drain_seconds)
             self._model.queue.end()
+            await asyncio.sleep(max(0.0, started + linger - time.monotonic()))
             left = started + self._drain_seconds - time.monotonic()
             await self._shut(max(_LAST_SECONDS, left))
         except asyncio.CancelledError:  # by a second signal

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30, ge=0, le=3_600)
     """After SIGTERM, how long requests in flight may take to finish."""
 
+    linger_seconds: float = Field(5, ge=0, le=3_600)
+    """After SIGTERM, how long the doors stay open at least, to answer 503 in place of a refused
+    connection: Kubernetes goes on sending callers for some seconds. Part of the drain and not on
+    top of it."""
+
     api_keys_file: Path | None = None
     """A file with the callers who may ask, as lines `NAME=SHA256` of each one's key, read again
     when it changes; empty lets everybody ask. Probes, `/metrics` and the page's files need no

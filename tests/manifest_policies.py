@@ -171,13 +171,13 @@ def in_time(objects: list[Object]) -> Iterator[str]:
     for where, one in predictors(objects):
         env = {variable["name"]: variable.get("value", "") for variable in one["env"]}
         request = float(env["GLINER_REQUEST_TIMEOUT_SECONDS"])
-        drain = float(env["GLINER_DRAIN_SECONDS"])
+        stop = max(float(env[f"GLINER_{name}_SECONDS"]) for name in ("DRAIN", "LINGER"))
         for service in of(objects, "InferenceService"):
             spec = service["spec"]["predictor"]
             if spec.get("timeout", 0) <= request:
                 yield f"{title(service)}: timeout is not above {where}'s {request:g} s"
             # Without the field, Knative's grace period is the timeout.
-            if spec.get("terminationGracePeriodSeconds", spec.get("timeout", 0)) < drain + 10:
+            if spec.get("terminationGracePeriodSeconds", spec.get("timeout", 0)) < stop + 10:
                 yield f"{title(service)}: is killed while it drains"
         for routes in of(objects, "VirtualService"):
             [predict] = [route for route in routes["spec"]["http"] if route["name"] == "predict"]

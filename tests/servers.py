@@ -76,6 +76,8 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """This process's own environment, with these settings of a predictor and no others."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith("GLINER_")},
+        # No cluster sends callers here.
+        "GLINER_LINGER_SECONDS": "0",
         **{f"GLINER_{name.upper()}": str(value) for name, value in settings.items()},
         "HF_HUB_OFFLINE": "1",
     }

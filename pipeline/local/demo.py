@@ -245,6 +245,7 @@ def _predictor(options: Options, settings: Settings) -> Iterator[Process]:
     env = {
         "GLINER_FOLLOW_SECONDS": str(FOLLOW_SECONDS),
         "GLINER_WAIT_SECONDS": "3600",
+        "GLINER_LINGER_SECONDS": "0",
         "GLINER_CACHE_DIR": str(options.home.resolve() / "models"),
     }
     process = Process("the predictor", command, options.home / "predictor.log", env)

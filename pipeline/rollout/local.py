@@ -111,6 +111,7 @@ class Local:
             {
                 "MLFLOW_TRACKING_URI": self._settings.tracking_uri,
                 "GLINER_CACHE_DIR": str((home / "cache").resolve()),
+                "GLINER_LINGER_SECONDS": "0",  # nobody but the rollout asks it
             },
         )
         process.url = f"http://127.0.0.1:{port}"

@@ -42,6 +42,7 @@ SAMPLES: dict[Keys, object] = {
     ("resources", "limits", "memory"): "5Gi",
     ("timeouts", "request"): 60,
     ("timeouts", "drain"): 45,
+    ("timeouts", "linger"): 7,
     ("settings",): {"GLINER_THRESHOLD": "0.4"},
     ("models", "secret"): "",
     ("models", "outside"): True,
@@ -81,7 +82,9 @@ WRONG: list[tuple[Keys, object]] = [
     (("timeouts", "drain"), "30s"),
     (("settings",), {"THRESHOLD": "0.4"}),
     (("settings",), {"GLINER_THRESHOLD": 0.4}),
+    (("timeouts", "linger"), -1),
     (("settings",), {"GLINER_DRAIN_SECONDS": "1"}),
+    (("settings",), {"GLINER_LINGER_SECONDS": "1"}),
     (("models", "secret"), "No Name"),
     (("models", "outside"), "yes"),
     (("accounts", "predictor"), {"a": 1}),
@@ -187,7 +190,7 @@ def test_wrong_values_are_refused(path: Keys, value: object) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize(
     "path",
-    [(), ("settings",), ("timeouts", "drain"), ("timeouts", "request"), ("image", "reference")],
+    [(), ("settings",), ("image", "reference"), *(key for key in SAMPLES if key[0] == "timeouts")],
 )
 def test_rules(rule: Rule, path: Keys) -> None:
     """What holds for every environment holds for the chart, with values of one's own too."""
@@ -196,8 +199,10 @@ def test_rules(rule: Rule, path: Keys) -> None:
     assert list(rule(objects)) == []
 
 
-def test_a_long_drain_is_waited_for() -> None:
-    """Knative's patience is longer than both times."""
-    [service] = of(rendered({"timeouts": {"request": 20, "drain": 300}}), "InferenceService")
+@pytest.mark.parametrize("longest", ["request", "drain", "linger"])
+def test_a_long_stop_is_waited_for(longest: str) -> None:
+    """Knative's patience is longer than each of the times."""
+    timeouts = {"request": 20, "drain": 20, "linger": 20, longest: 300}
+    [service] = of(rendered({"timeouts": timeouts}), "InferenceService")
 
     assert service["spec"]["predictor"]["timeout"] == 310

@@ -104,6 +104,12 @@ MISTAKES: list[tuple[Rule, Callable[[list[Object]], object]]] = [
     (policies.in_time, lambda built: _spec(built).update(timeout=60)),
     (
         policies.in_time,
+        lambda built: _container(built)["env"].append(
+            {"name": "GLINER_LINGER_SECONDS", "value": "600"}
+        ),
+    ),
+    (
+        policies.in_time,
         lambda built: _one(built, "VirtualService")["spec"]["http"][0].update(timeout="15s"),
     ),
     (references.accounts_and_runtimes, _drop("ServingRuntime")),

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx
 import pytest
 import wire
 from at_work import (
@@ -137,10 +138,68 @@ def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
         assert [request.result().status, late.result().status] == [503, 503]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_idle_exit(start_server: StartServer, tiny_bert: Path, name: str) -> None:
-    """With nothing to do a signal ends the server within seconds, connections or not."""
-    with start_server("--model", str(tiny_bert)) as server, wire.stub(server) as idle:
+def test_doors_stay_open_for_a_while(start_server: StartServer, tiny_bert: Path) -> None:
+    """Whoever comes to an idle server that was told to stop is sent elsewhere, not shut out."""
+    settings = {"linger_seconds": 3}
+    with start_server("--model", str(tiny_bert), settings=settings) as server:
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        # Over a connection of its own, as somebody who was sent here just now.
+        posted = httpx.post(server.url + wire.V1, json=SHORT_REQUEST)
+        called = wire.call(server, wire.message(["Ada"], parameters={"labels": ["person"]}))
+        ready = httpx.get(server.url + "/v2/models/gliner/ready")
+        code = server.process.wait(10)
+        took = time.monotonic() - started
+
+    assert (posted.status_code, posted.json()["code"]) == (503, "not_serving")
+    assert posted.headers["retry-after"] == called.headers["retry-after"] == "1"
+    assert posted.headers["connection"] == "close"
+    assert (called.status, called.error) == ("UNAVAILABLE", posted.json()["error"])
+    assert ready.status_code == 503
+    assert code == 0
+    assert 3 <= took < 6
+
+
+def test_open_doors_are_part_of_the_drain(start_server: StartServer, tiny_bert: Path) -> None:
+    """Work that is finished while they are open costs no time of its own."""
+    with (
+        start_server("--model", str(tiny_bert), settings={"linger_seconds": 4}) as server,
+        long_request(server, ENDLESS_REQUEST, {"x-request-timeout": "3"}) as request,
+    ):
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        code = server.process.wait(20)
+        took = time.monotonic() - started
+
+    assert request.result().status == 504
+    assert code == 0
+    assert 4 <= took < 6
+
+
+def test_second_signal_while_the_doors_are_open(start_server: StartServer, tiny_bert: Path) -> None:
+    """It shuts them."""
+    settings = {"linger_seconds": 60}
+    with start_server("--model", str(tiny_bert), settings=settings) as server:
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        started = time.monotonic()
+
+        server.process.send_signal(signal.SIGTERM)
+
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(("name", "linger"), [("SIGTERM", 0), ("SIGINT", 60)])
+def test_idle_exit(start_server: StartServer, tiny_bert: Path, name: str, linger: int) -> None:
+    """With nothing to do a signal ends the server within seconds, connections or not; Ctrl-C
+    always does."""
+    settings = {"linger_seconds": linger}
+    with (
+        start_server("--model", str(tiny_bert), settings=settings) as server,
+        wire.stub(server) as idle,
+    ):
         idle.ServerLive(pb.ServerLiveRequest())
         assert server.http.get("/").status_code == 200
         started = time.monotonic()
