@@ -78,7 +78,7 @@ class WorkQueue:
             settle=_settling(loop, answer),
             queued=time.monotonic(),
             started=context.started,
-            deadline=min(context.deadline or math.inf, context.started + self._timeout),
+            deadline=context.ends(self._timeout),
             spans=context.spans,
         )
         if ask.spans:

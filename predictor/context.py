@@ -78,6 +78,10 @@ class RequestContext:
     spans: RequestSpans | None = None
     caller: str = ""
 
+    def ends(self, longest: float) -> float:
+        """`time.monotonic()` when its time is over: `longest` seconds after it came, or before."""
+        return min(self.deadline or math.inf, self.started + longest)
+
 
 _tracer: RequestTracer | None = None
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)

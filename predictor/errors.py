@@ -173,10 +173,20 @@ class DeadlineExceeded(NerError):
     http = 504
     grpc = "DEADLINE_EXCEEDED"
 
+    def __init__(
+        self,
+        seconds: float,
+        what: str = "not finished",
+        helps: str = "send fewer or shorter texts",
+    ) -> None:
+        super().__init__(f"{what} within {seconds:g} s; {helps}, or allow more time")
+
+
+class SlowBody(DeadlineExceeded):
+    """The time ran out before the body was read to its end."""
+
     def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"not finished within {seconds:g} s; send fewer or shorter texts, or allow more time"
-        )
+        super().__init__(seconds, "the body was not read to its end", "send it faster")
 
 
 class StartupError(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from predictor.errors import (
     NerError,
     NotFound,
     NotServing,
+    SlowBody,
     TooLarge,
     Unauthenticated,
     Unsupported,
@@ -57,6 +59,7 @@ class Guard:
     Args:
         app: the application.
         max_body_bytes: largest body that is read.
+        timeout_seconds: longest time for a body that comes with no deadline.
         draining: whether the server is about to stop.
         keys: who may ask; None lets everybody.
     """
@@ -65,11 +68,13 @@ class Guard:
         self,
         app: ASGIApp,
         max_body_bytes: int,
+        timeout_seconds: float,
         draining: Callable[[], bool],
         keys: Keys | None = None,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._timeout = timeout_seconds
         self._draining = draining
         self._keys = keys
 
@@ -114,7 +119,7 @@ class Guard:
                 context.caller = self._keys.caller(headers)
             check_time(context, headers)
             self._check_headers(headers)
-            await self._app(scope, self._limited(receive, read), send_marked)
+            await self._app(scope, self._limited(receive, read, context), send_marked)
         except (ClientDisconnect, asyncio.CancelledError) as error:
             if isinstance(error, ClientDisconnect) or watch.done():
                 # Nobody is left to answer; the status is for the log, in nginx's word for it.
@@ -154,13 +159,20 @@ class Guard:
                 f"{quote(encoding)} is not taken; send the body as it is", field="content-encoding"
             )
 
-    def _limited(self, receive: Receive, read: asyncio.Event) -> Receive:
-        """Count a body that does not declare its length; say when it has been read."""
+    def _limited(self, receive: Receive, read: asyncio.Event, context: RequestContext) -> Receive:
+        """Count a body that does not declare its length, and wait no longer for it than its
+        request may take; say when it has been read."""
         seen = 0
+        ends = context.ends(self._timeout)
 
         async def limited() -> Message:
             nonlocal seen
-            message = await receive()
+            if read.is_set():
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), ends - time.monotonic())
+            except asyncio.TimeoutError:
+                raise SlowBody(round(ends - context.started, 3)) from None
             seen += len(message.get("body", b""))
             if seen > self._max_body_bytes:
                 raise TooLarge(self._max_body_bytes)
@@ -183,7 +195,7 @@ async def _send_error(error: NerError, context: RequestContext, send: Send) -> N
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if error.retry_after:
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    if isinstance(error, TooLarge):
+    if isinstance(error, (TooLarge, SlowBody)):  # what is left of the body is not read
         headers.append((b"connection", b"close"))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

@@ -62,6 +62,7 @@ class Site:
         app.add_middleware(
             Guard,
             max_body_bytes=self.settings.max_body_bytes,
+            timeout_seconds=self.settings.request_timeout_seconds,
             draining=lambda: self.model.draining,
             keys=self.keys,
         )

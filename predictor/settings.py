@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     429 too."""
 
     request_timeout_seconds: float = Field(120, gt=0, le=86_400)
-    """Longest time for one request; a caller may ask for less with `x-request-timeout`."""
+    """Longest time for one request, its body on the way included; a caller may ask for
+    less with `x-request-timeout`."""
 
     drain_seconds: float = Field(30, ge=0, le=3_600)
     """After SIGTERM, how long requests in flight may take to finish."""

@@ -38,7 +38,7 @@ def test_what_was_refused_is_gone_with_its_answer(failure: Exception) -> None:
         sent.append(message)
 
     async def ask() -> bool:
-        guard = Guard(app, max_body_bytes=100, draining=lambda: False, keys=None)
+        guard = Guard(app, max_body_bytes=100, timeout_seconds=60, draining=lambda: False)
         scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
         gc.collect()
         gc.disable()
