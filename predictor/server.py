@@ -108,7 +108,9 @@ class Server(ModelServer):  # type: ignore[misc]
         self.dataplane = GlinerDataPlane(self.registered_models, model)
         self.model_repository_extension = ClosedRepository(self.registered_models)
         self._install = lambda app: install(app, self.dataplane)
+        self._signalled = 0.0
         self._stopping: asyncio.Task[None] | None = None
+        self._drained = False
 
     def serve(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return."""
@@ -148,13 +150,15 @@ class Server(ModelServer):  # type: ignore[misc]
         await super()._serve()
         if self._stopping:
             await asyncio.wait([self._stopping])
+            seconds = round(time.monotonic() - self._signalled, 2)
+            log.info("stopped", extra={"fields": {"drained": self._drained, "seconds": seconds}})
 
     def _on_signal(self, signum: int, _frame: object) -> None:
         if self._model.draining:  # a second signal: somebody is impatient
-            if self._stopping:
-                self._loop.call_soon_threadsafe(self._stopping.cancel)
+            self._loop.call_soon_threadsafe(self._hurry)
             return
         self._model.stop()
+        self._signalled = time.monotonic()
         log.info(
             "draining",
             extra={
@@ -169,24 +173,21 @@ class Server(ModelServer):  # type: ignore[misc]
         self._stopping = asyncio.ensure_future(self._drain(linger))
 
     async def _drain(self, linger: float) -> None:
-        started = time.monotonic()
-        try:
-            finished = await self._model.queue.drained(self._drain_seconds)
-            self._model.queue.end()
-            await asyncio.sleep(max(0.0, started + linger - time.monotonic()))
-            left = started + self._drain_seconds - time.monotonic()
-            await self._shut(max(_LAST_SECONDS, left))
-        except asyncio.CancelledError:  # by a second signal
-            finished = False
-            self._model.queue.end()
-            self._rest_server.cut()
-            await self._shut(_LAST_SECONDS)
-        log.info(
-            "stopped",
-            extra={
-                "fields": {"drained": finished, "seconds": round(time.monotonic() - started, 2)}
-            },
-        )
+        self._drained = await self._model.queue.drained(self._left(self._drain_seconds))
+        self._model.queue.end()
+        await asyncio.sleep(self._left(linger))
+        await self._shut(max(_LAST_SECONDS, self._left(self._drain_seconds)))
+
+    def _left(self, seconds: float) -> float:
+        return max(0.0, self._signalled + seconds - time.monotonic())
+
+    def _hurry(self) -> None:
+        if self._stopping:
+            self._stopping.cancel()
+        self._drained = False
+        self._model.queue.end()
+        self._rest_server.cut()
+        self._stopping = asyncio.ensure_future(self._shut(_LAST_SECONDS))
 
     async def _shut(self, seconds: float) -> None:
         """Shut both doors. What is left has so many seconds."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import slow_grpc
 import wire
 from at_work import (
     ASKED,
@@ -136,6 +137,27 @@ def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
         assert server.process.wait(10) == 0
         assert time.monotonic() - started < 3
         assert [request.result().status, late.result().status] == [503, 503]
+
+
+def test_second_signal_when_the_doors_are_shut(start_server: StartServer, tiny_bert: Path) -> None:
+    """What is still on its way then does not hold the server up."""
+    with (
+        start_server("--model", str(tiny_bert)) as server,
+        slow_grpc.half_sent(server),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        late = pool.submit(wire.post_slowly, server, wire.V1, b" " * 600, 0.1)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert not late.done()
+        started = time.monotonic()
+
+        server.process.send_signal(signal.SIGTERM)
+
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - started < 3
+        assert late.result().status == 503
 
 
 def test_doors_stay_open_for_a_while(start_server: StartServer, tiny_bert: Path) -> None:
