@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline import parameters
 from pipeline import settings as settings_of
-from pipeline.errors import SettingsError, Unavailable
+from pipeline.errors import PipelineError, SettingsError, Unavailable
 from pipeline.settings import Settings
 
 # Imports of MLflow, kfp and the model's libraries take seconds: they wait inside the commands,
@@ -25,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
         from pipeline.runs import local as localrun
 
         _reached(settings)
+        if settings.rollout == "local":
+            _served(settings, waits=arguments.get("review") != "none")
         return localrun.run("refresh", arguments, settings, _console()).exit_code
     from pipeline.runs import kubeflow
 
@@ -168,6 +170,25 @@ def _reached(settings: Settings) -> None:
     found = tracking.reachable(settings.impatient())
     if found.state == "wrong":
         raise Unavailable(f"{found.text}; {found.remedy}")
+
+
+def _served(settings: Settings, *, waits: bool) -> None:
+    """Tell at once as well that the rollout at the end of the run will find no predictor.
+
+    Args:
+        waits: the rollout comes after a review, so it is only said.
+    """
+    from pipeline.registry import Registry
+    from pipeline.rollout.follower import Follower
+
+    try:
+        Follower(settings.impatient()).check()
+    except PipelineError as error:
+        # One that waits for the first champion does not listen yet.
+        first = isinstance(error, Unavailable) and Registry(settings).champion() is None
+        if not (first or waits):
+            raise
+        _console().print(f"before the rollout: {error}", markup=False, soft_wrap=True)
 
 
 def _on_kubeflow(options: argparse.Namespace) -> Settings:

@@ -48,3 +48,10 @@ class Unavailable(PipelineError):
     """MLflow, S3, Kubernetes or another server does not answer. Trying again may help."""
 
     exit_code = 7
+
+
+class NotServing(Unavailable):
+    """No predictor is there that a rollout could move, which says nothing about the version.
+
+    Somebody has to start one: trying again by itself does not help.
+    """

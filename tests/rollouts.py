@@ -88,6 +88,9 @@ class Backend:
         world = self.world
         return State(world.stable, world.canary, world.percent, not world.ready, world.ready)
 
+    def check(self, champion: Version | None) -> None:
+        pass
+
     def start(self, version: Version, stable: Version | None) -> None:
         if stable:
             self.world.canary, self.world.percent = version.digest, 0

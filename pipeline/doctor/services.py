@@ -52,6 +52,7 @@ def predictor(settings: Settings, *, registry: bool) -> Finding:
         registry: whether MLflow can be asked what should serve.
     """
     from pipeline.registry import Registry
+    from pipeline.rollout.follower import Follower
     from pipeline.status.serving import ask, moving_among
 
     try:
@@ -62,9 +63,10 @@ def predictor(settings: Settings, *, registry: bool) -> Finding:
         versions, champion = [], None  # its own check says why
     found = ask(settings, versions, champion, moving_among(versions))
     if not found.answers:
+        start = f" with `{Follower(settings).command}`" if settings.rollout == "local" else ""
         remedy = (
-            "start it, or set PIPELINE_PREDICTOR_URL, behind an ingress PIPELINE_PREDICTOR_HOST; "
-            "where it asks for a key, PIPELINE_API_KEY"
+            f"start it{start}, or set PIPELINE_PREDICTOR_URL, behind an ingress "
+            "PIPELINE_PREDICTOR_HOST; where it asks for a key, PIPELINE_API_KEY"
         )
         return wrong(PREDICTOR, found.detail, remedy)
     if found.agrees is False:

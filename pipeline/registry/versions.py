@@ -26,7 +26,7 @@ class Tag:
     GATE_REASON = "gate_reason"
     REVIEW = "review"  # pending, approved, rejected, expired
     REVIEW_ASKED_AT = "review_asked_at"  # ISO 8601 in UTC, as every time in a tag
-    ROLLOUT = "rollout"  # running, promoted, rolling_back, rolled_back
+    ROLLOUT = "rollout"  # running, promoted, rolling_back, rolled_back, put_off
     ROLLOUT_BY = "rollout_by"  # who began it: the pipeline run and its process
     ROLLOUT_PERCENT = "rollout_percent"
     ROLLOUT_PREVIOUS = "rollout_previous"  # number of the champion before

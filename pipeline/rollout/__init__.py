@@ -52,14 +52,15 @@ class State:
 class Backend(Protocol):
     """Moves traffic between versions. Calls may be repeated: each states what should be.
 
-    A rollout calls, under `lock`: `start`, then `step` with rising shares (not at all where there
-    is no stable version), then, once the alias `champion` names the candidate, `promote`. A
-    rollback restores the alias first and then calls `roll_back`. Alias before backend, in both
-    directions, is what makes a killed rollout repairable: the alias is the decision, the backend
-    follows it.
+    A rollout calls, under `lock`: `check`, `start`, then `step` with rising shares (not at all
+    where there is no stable version), then, once the alias `champion` names the candidate,
+    `promote`. A rollback restores the alias first and then calls `roll_back`. Alias before
+    backend, in both directions, is what makes a killed rollout repairable: the alias is the
+    decision, the backend follows it.
 
     Every method raises `Unavailable` when its server does not answer after retries, and
-    `RolloutFailed` when the candidate itself cannot be brought up.
+    `RolloutFailed` when the candidate itself cannot be brought up. `NotServing` means that
+    nothing is there whose traffic could move, and that the backend is as it was before.
     """
 
     def lock(self, owner: str) -> AbstractContextManager[None]:
@@ -71,6 +72,15 @@ class Backend(Protocol):
 
     def state(self) -> State:
         """What serves now."""
+        ...
+
+    def check(self, champion: Version | None) -> None:
+        """Raise where a rollout would find nothing that it could move, before anything is begun.
+
+        Raises:
+            Unavailable: nothing serves, though there is a champion.
+            PipelineError: what serves cannot be moved; the text says what would be right.
+        """
         ...
 
     def start(self, version: Version, stable: Version | None) -> None:

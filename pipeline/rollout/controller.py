@@ -50,6 +50,7 @@ def roll_out(
 
     Raises:
         RolloutBusy: another rollout is under way.
+        NotServing: no predictor was there to take the version up; it is as it was before.
         Unavailable: a server does not answer; either nothing was begun, or the next run
             repairs what was.
         PipelineError: there is no such version, or the backend serves something else than the
@@ -58,6 +59,7 @@ def roll_out(
     owner = owner or this_process()
     with backend.lock(owner):
         candidate = _existing(registry, version)
+        backend.check(registry.champion())
         finished = [
             left.number
             for left in unfinished(registry)

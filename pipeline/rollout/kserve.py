@@ -73,6 +73,9 @@ class KServe:
             reason=missing,
         )
 
+    def check(self, champion: Version | None) -> None:
+        """Nothing: an InferenceService that is not there is made, and one that is can be moved."""
+
     def start(self, version: Version, stable: Version | None) -> None:
         """Bring a version up beside the stable one, with no traffic, and wait until it is ready."""
         candidate = self._model(version)

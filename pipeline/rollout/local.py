@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import httpx
 from filelock import FileLock, Timeout
 
-from pipeline.errors import PipelineError, RolloutBusy, RolloutFailed, Unavailable
+from pipeline.errors import NotServing, PipelineError, RolloutBusy, RolloutFailed, Unavailable
 from pipeline.local.process import Process, answers, free_port
-from pipeline.registry import CHAMPION, Version
+from pipeline.progress import say
+from pipeline.registry import Version
 from pipeline.rollout import Route, State
+from pipeline.rollout.follower import Follower
 from pipeline.settings import Settings
 
 READY_SECONDS = 300.0
 """How long a predictor may take to load a version."""
 _POLL_SECONDS = 0.2
+_SILENT_SECONDS = 15.0
+"""After these it is said that a predictor is waited for."""
+_NOTICE_SECONDS = 30.0
+"""In these one that waits for the first champion has noticed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Local:
         self._settings = settings
         self._ready_seconds = ready_seconds
         self._candidate: _Candidate | None = None
+        self._serving = Follower(settings)
+        self._took = 0.0
 
     @contextmanager
     def lock(self, owner: str) -> Iterator[None]:
@@ -69,14 +75,14 @@ class Local:
 
     def state(self) -> State:
         """What the serving predictor says of itself, and the candidate's process."""
-        config, trial = self._config(), self._candidate
+        config, trial = self._serving.config(), self._candidate
         following = (config or {}).get("following") or {}
         ready, reason = config is not None, str(following.get("reason", ""))
         if trial:
             ready = trial.ready()
             reason = "" if ready else _last_line(trial.process) or "it does not answer"
         elif config is None:
-            reason = f"no predictor answers at {self._url}"
+            reason = f"no predictor answers at {self._serving.url}"
         return State(
             stable=str(config["model"]["digest"]) if config else "",
             canary=trial.version.digest if trial else "",
@@ -84,22 +90,36 @@ class Local:
             reason=reason,
         )
 
+    def check(self, champion: Version | None) -> None:
+        """Whether a predictor serves that follows the alias.
+
+        Before the first champion none may answer: one that waits for it does not listen yet.
+        """
+        try:
+            self._serving.check()
+        except Unavailable:
+            if champion:
+                raise
+
     def start(self, version: Version, stable: Version | None) -> None:
         """Start a second predictor with the version, and wait until it is ready.
 
         Raises:
             RolloutFailed: it is not; the text is its own last line.
-            Unavailable: there is a stable version and no predictor serves.
+            NotServing: there is a stable version and no predictor serves.
             PipelineError: the predictor that serves does not follow the alias.
         """
         self._stop_candidate()
         if stable:
-            self._following()
+            try:
+                self._serving.check()
+            except Unavailable as error:
+                raise NotServing(str(error)) from error
         home = self._settings.home / "rollout"
         port = free_port()
         log = home / f"version-{version.number}.log"
         log.unlink(missing_ok=True)
-        name = self._model_name()
+        name = self._serving.name()
         process = Process(
             "the candidate's predictor",
             [
@@ -117,12 +137,14 @@ class Local:
         process.url = f"http://127.0.0.1:{port}"
         ready = answers(f"{process.url}/v2/models/{name}/ready")
         self._candidate = _Candidate(version, process, ready)
+        began = time.monotonic()
         process.start()
         try:
             process.wait(ready, self._ready_seconds)
         except PipelineError as error:
             reason = _last_line(process) or str(error).splitlines()[0]
             raise RolloutFailed(f"its predictor does not become ready: {reason}") from error
+        self._took = time.monotonic() - began
 
     def step(self, percent: int) -> None:
         """Nothing to move: see this module's first lines."""
@@ -134,26 +156,36 @@ class Local:
         if self._candidate is None:
             raise RolloutFailed("the candidate's predictor was not started")
         headers = self._settings.caller_headers("")
-        return Route(self._candidate.process.url, headers, self._model_name())
+        return Route(self._candidate.process.url, headers, self._serving.name())
 
     def stable(self) -> Route | None:
         """The serving predictor: until the promotion it has the stable version."""
-        return self.public() if self._config() else None
+        return self.public() if self._serving.config() else None
 
     def public(self) -> Route:
         """The predictor that callers use."""
-        return Route(self._url, self._headers, self._model_name())
+        return Route(self._serving.url, self._serving.headers, self._serving.name())
 
     def promote(self, version: Version) -> None:
         """Wait until the serving predictor has followed the alias to this version.
 
         Raises:
             RolloutFailed: it cannot take it up; the text is the predictor's reason.
-            Unavailable: no predictor serves.
+            NotServing: no predictor was there all the while.
+            Unavailable: the one that was there does not answer any more.
         """
         # Its memory is needed: the serving predictor loads the version beside the old one.
         self._stop_candidate()
-        self._until_serving(version)
+        seconds = self._ready_seconds
+        if not self._serving.seen:
+            # One that waits for a champion loads it as the candidate's did, if there is one.
+            seconds = min(seconds, _NOTICE_SECONDS + 3 * self._took)
+        try:
+            self._until_serving(version, seconds)
+        except Unavailable as error:
+            if self._serving.seen:
+                raise
+            raise NotServing(str(error)) from error
 
     def roll_back(self, version: Version, stable: Version | None) -> None:
         """End the second predictor, and wait until the serving one has the stable version."""
@@ -161,96 +193,44 @@ class Local:
         if stable is None:
             return
         try:
-            self._until_serving(stable)
+            self._until_serving(stable, self._ready_seconds)
         except RolloutFailed as error:
             raise Unavailable(str(error)) from error
 
-    def _until_serving(self, version: Version) -> None:
-        until = time.monotonic() + self._ready_seconds
+    def _until_serving(self, version: Version, seconds: float) -> None:
+        """Wait until the predictor has a version.
+
+        Args:
+            seconds: how long none may answer; one that does has the time to load it.
+        """
+        began, told = time.monotonic(), False
         while True:
-            config = self._config()
-            if config and config["model"]["digest"] == version.digest:
+            waited = time.monotonic() - began
+            config = self._serving.config()
+            if config is None:
+                if waited > seconds:
+                    raise Unavailable(self._serving.missing)
+                if waited > _SILENT_SECONDS and not told:
+                    left = f"waiting for one, {seconds - waited:.0f} s at most"
+                    say(f"{self._serving.missing}; {left}")
+                    told = True
+            elif config["model"]["digest"] == version.digest:
                 return
-            if config:
-                following = self._source_checked(config)
+            else:
+                following = self._serving.following(config)
                 wanted = following.get("wanted_version") == str(version.number)
                 if wanted and following.get("state") == "failed":
                     raise RolloutFailed(
                         f"the serving predictor cannot take version {version.number} up: "
                         f"{following.get('reason')}"
                     )
-            if time.monotonic() > until:
-                if config is None:
-                    raise self._nobody()
-                raise RolloutFailed(
-                    f"the serving predictor does not come to version {version.number} within "
-                    f"{self._ready_seconds:.0f} s: {following.get('state')} "
-                    f"{following.get('reason') or ''}".rstrip()
-                )
+                if waited > self._ready_seconds:
+                    raise RolloutFailed(
+                        f"the serving predictor does not come to version {version.number} within "
+                        f"{self._ready_seconds:.0f} s: {following.get('state')} "
+                        f"{following.get('reason') or ''}".rstrip()
+                    )
             time.sleep(_POLL_SECONDS)
-
-    # What the serving predictor says
-
-    @property
-    def _url(self) -> str:
-        return self._settings.predictor_url.rstrip("/")
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return self._settings.caller_headers(self._settings.predictor_host)
-
-    def _config(self) -> dict[str, Any] | None:
-        """Its `/api/v1/config`; None when nothing answers."""
-        try:
-            answer = httpx.get(
-                f"{self._url}/api/v1/config",
-                headers=self._headers,
-                timeout=self._settings.http_timeout_seconds,
-                trust_env=False,
-            )
-        except httpx.HTTPError:
-            return None
-        try:
-            config: dict[str, Any] = answer.raise_for_status().json()
-            _ = config["model"]["digest"]
-        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
-            raise PipelineError(
-                f"{self._url} is not our predictor ({type(error).__name__} at /api/v1/config); "
-                "set PIPELINE_PREDICTOR_URL"
-            ) from error
-        return config
-
-    def _following(self) -> Mapping[str, Any]:
-        config = self._config()
-        if config is None:
-            raise self._nobody()
-        return self._source_checked(config)
-
-    def _source_checked(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What it follows, made sure to be our alias."""
-        following: Mapping[str, Any] = config.get("following") or {}
-        source = following.get("source") or "nothing"
-        if source != self._source:
-            raise PipelineError(
-                f"the predictor at {self._url} follows {source} and not {self._source}; start it "
-                f"with --model {self._source}"
-            )
-        return following
-
-    def _nobody(self) -> Unavailable:
-        return Unavailable(
-            f"no predictor answers at {self._url}; start one with `python -m predictor --model "
-            f"{self._source}`, or set PIPELINE_PREDICTOR_URL"
-        )
-
-    @property
-    def _source(self) -> str:
-        return f"models:/{self._settings.model_name}@{CHAMPION}"
-
-    def _model_name(self) -> str:
-        """The model's name in addresses, as the serving predictor has it."""
-        config = self._config()
-        return str(config["model"].get("name", "gliner")) if config else "gliner"
 
     def _stop_candidate(self) -> None:
         if self._candidate:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import PipelineError, RolloutBusy, Unavailable
+from pipeline.errors import NotServing, PipelineError, RolloutBusy, Unavailable
 from pipeline.registry import CHALLENGER, CHAMPION, Registry, Tag, Version
 from pipeline.rollout import Backend
 from pipeline.rollout.plan import Plan
@@ -16,6 +16,8 @@ RUNNING = "running"
 """Tag of a version whose rollout has begun and not ended."""
 ROLLING_BACK = "rolling_back"
 """Tag of a champion that is to be taken back, by hand."""
+PUT_OFF = "put_off"
+"""Tag of a version whose rollout found nobody who could have served it."""
 _STARTED = "rollout started"
 
 
@@ -83,6 +85,9 @@ class Move:
             self._follow()
         except RolloutBusy:
             raise  # the lock was lost: whoever has it now repairs this
+        except NotServing as error:
+            self.put_off(str(error), decided=decided)
+            raise
         except PipelineError as error:
             self.undo(str(error), decided=decided)
             return self.outcome(str(error))
@@ -141,7 +146,22 @@ class Move:
             ) from error
         self.report(f"{self.name} rolled back; {self._serving()}")
 
+    def put_off(self, reason: str, *, decided: bool) -> None:
+        """Leave the version as it was before, with no verdict: the next run rolls it out.
+
+        Args:
+            decided: as in `undo`.
+        """
+        if decided:
+            self._restore_alias(reason)
+        self.registry.event(self.candidate, f"rollout put off: {reason}")
+        self.registry.tag(self.candidate, {Tag.ROLLOUT_PERCENT: 0, Tag.ROLLOUT: PUT_OFF})
+        self.report(f"{self.name}: put off; {self._serving()}")
+
     def _mark(self) -> None:
+        text = f"{_STARTED}: {self.plan.strategy} {self._shares()} %, {self._serving()}"
+        self.registry.event(self.candidate, text)
+        # Last of all: what is cut off before it has not begun.
         self.registry.tag(
             self.candidate,
             {
@@ -152,8 +172,6 @@ class Move:
                 Tag.ROLLOUT: RUNNING,
             },
         )
-        text = f"{_STARTED}: {self.plan.strategy} {self._shares()} %, {self._serving()}"
-        self.registry.event(self.candidate, text)
         self.report(f"{self.name}: {text}")
 
     def _try_out(self) -> None:

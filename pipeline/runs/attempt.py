@@ -10,11 +10,11 @@ from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential
 
 from pipeline import settings as settings_of
-from pipeline.errors import PipelineError, Refused, Unavailable
+from pipeline.errors import NotServing, PipelineError, Refused, Unavailable
 from pipeline.progress import say
 from pipeline.runs import trace
 from pipeline.runs.outcome import FAILED
@@ -74,12 +74,16 @@ def patience(retries: int) -> Retrying:
         say(f"{_line(error)}; again in {pause:.0f} s")
 
     return Retrying(
-        retry=retry_if_exception_type(Unavailable),
+        retry=retry_if_exception(_may_pass),
         stop=stop_after_attempt(retries + 1),
         wait=wait_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
         before_sleep=tell,
         reraise=True,
     )
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, NotServing)
 
 
 def _patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

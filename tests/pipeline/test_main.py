@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import rollouts
+from rollouts import World
 
 from pipeline import commands, errors
 from pipeline.__main__ import main, parser
 from pipeline.local.process import free_port
+from pipeline.runs import local as localrun
+from pipeline.settings import Settings
 
 COMMANDS = (
     *("run", "compile", "upload", "schedule", "approve", "reject", "rollback"),
@@ -151,6 +155,46 @@ def test_a_run_without_mlflow_says_so_at_once(
     assert "does not answer" in said
     assert "mlflow server" in said
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("review", "champion", "code"),
+    [("none", True, 7), ("required", True, 0), ("none", False, 0)],
+    ids=["at once", "after a review", "the first version"],
+)
+def test_a_run_without_a_predictor_says_so_at_once(
+    review: str,
+    champion: bool,
+    code: int,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where its rollout would fail no step is started; else it is only said. Both with the line
+    that starts one."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    alone = settings.model_copy(update={"predictor_url": nowhere})
+    for name, value in localrun.environment(alone).items():
+        monkeypatch.setenv(name, value)
+    if champion:
+        rollouts.first_champion(settings, tmp_path / "golden", World(), "a" * 64)
+    runs = []
+
+    def run(graph: str, *_: object) -> localrun.Result:
+        runs.append(graph)
+        return localrun.Result("job", "promoted", 0, "", "", 1, "", tmp_path, 1.0)
+
+    monkeypatch.setattr(localrun, "run", run)
+    capsys.readouterr()
+
+    ended = main(["run", "--local", "--eval-data", "examples/eval", "--review", review])
+
+    said = "".join(capsys.readouterr())
+    assert (ended, runs) == (code, [] if code else ["refresh"])
+    assert f"no predictor answers at {nowhere}; start one with `MLFLOW_TRACKING_URI=" in said
+    assert said.count("\n") == 1
 
 
 def test_kubeflow_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:

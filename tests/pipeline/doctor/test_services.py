@@ -11,9 +11,11 @@ import pytest
 from boto3.session import Session
 
 from pipeline.doctor import services
+from pipeline.local.process import free_port
 from pipeline.local.servers import ObjectStore
 from pipeline.registry import Registry
 from pipeline.registry.versions import CHAMPION, Tag
+from pipeline.rollout.follower import Follower
 from pipeline.settings import Settings
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -64,6 +66,18 @@ def test_a_predictor_that_serves_something_else(registry: Registry, settings: Se
 
     assert [one.state for one in found] == ["ok", "wrong"]
     assert f"models:/{registry.name}@champion" in found[1].remedy
+
+
+def test_a_predictor_that_is_not_there() -> None:
+    """On one machine there is the line that starts it; on a cluster it is no process of ours."""
+    settings = Settings(predictor_url=f"http://127.0.0.1:{free_port()}")
+
+    here = services.predictor(settings, registry=False)
+    there = services.predictor(settings.model_copy(update={"rollout": "kserve"}), registry=False)
+
+    assert (here.state, there.state) == ("wrong", "wrong")
+    assert f"start it with `{Follower(settings).command}`, or set" in here.remedy
+    assert there.remedy.startswith("start it, or set PIPELINE_PREDICTOR_URL")
 
 
 def test_a_cluster_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import registered
 import rollouts
 from rollouts import ENTITY, Backend, Manner, World
 
-from pipeline.errors import PipelineError, RolloutBusy, Unavailable
+from pipeline.errors import NotServing, PipelineError, RolloutBusy, Unavailable
 from pipeline.registry import Registry, Tag, Version
 from pipeline.rollout import controller
 from pipeline.rollout.move import Outcome
@@ -57,6 +57,12 @@ def roll_back(registry: Registry, backend: Backend, to: int | None = None) -> Ou
 def serving(registry: Registry) -> int | None:
     champion = registry.champion()
     return champion.number if champion else None
+
+
+def _version(registry: Registry, number: int) -> Version:
+    found = registry.version(number)
+    assert found is not None
+    return found
 
 
 def test_a_good_candidate_is_promoted(
@@ -220,6 +226,99 @@ def test_a_failing_promotion_gives_the_alias_back(
     assert rollouts.history(registry, champion) == [
         "champion: back from version 2: Kubernetes does not answer"
     ]
+
+
+class Unserved(Backend):
+    """Where no predictor is there to take a version up."""
+
+    def start(self, version: Version, stable: Version | None) -> None:
+        if stable:
+            raise NotServing("no predictor answers")
+        super().start(version, stable)
+
+    def promote(self, version: Version) -> None:
+        raise NotServing("no predictor answers")
+
+    def roll_back(self, version: Version, stable: Version | None) -> None:
+        raise AssertionError("there is nobody to wait for")
+
+
+def test_nobody_who_could_serve_the_first_version_is_no_verdict(
+    registry: Registry, settings: Settings, tmp_path: Path, world: World
+) -> None:
+    """No alias names it and its state is as before; once somebody serves it is rolled out."""
+    number = rollouts.register(settings, tmp_path / "golden", NEW)
+    registered.point(settings, number, "challenger")
+    registry.tag(_version(registry, number), {Tag.STATUS: "challenger"})
+
+    with pytest.raises(NotServing):
+        roll_out(number, registry, Unserved(world))
+
+    tags = rollouts.tags(registry, number)
+    assert (serving(registry), tags[Tag.STATUS], tags[Tag.ROLLOUT]) == (
+        None,
+        "challenger",
+        "put_off",
+    )
+    assert registry.challenger() is not None
+    assert rollouts.history(registry, number)[-1] == "rollout put off: no predictor answers"
+    assert roll_out(number, registry, Backend(world)).state == "promoted"
+    assert "rolled back: its rollout was killed" not in rollouts.history(registry, number)
+
+
+def test_a_predictor_that_went_before_the_trial_is_no_verdict(
+    registry: Registry, world: World, champion: int, candidate: int
+) -> None:
+    """The champion stays, and nothing is waited for."""
+    with pytest.raises(NotServing):
+        roll_out(candidate, registry, Unserved(world))
+
+    tags = rollouts.tags(registry, candidate)
+    assert (serving(registry), tags.get(Tag.STATUS), tags[Tag.ROLLOUT]) == (
+        champion,
+        None,
+        "put_off",
+    )
+    assert roll_out(candidate, registry, Backend(world)).state == "promoted"
+
+
+def test_nobody_serves_is_found_before_anything_is_begun(
+    registry: Registry, world: World, champion: int, candidate: int
+) -> None:
+    """The version has no sign of a rollout."""
+
+    class Nobody(Backend):
+        def check(self, champion: Version | None) -> None:
+            assert champion
+            raise Unavailable("no predictor answers")
+
+    with pytest.raises(Unavailable, match="no predictor answers"):
+        roll_out(candidate, registry, Nobody(world))
+
+    assert world.calls == []
+    assert Tag.ROLLOUT not in rollouts.tags(registry, candidate)
+    assert rollouts.history(registry, candidate) == []
+
+
+def test_mlflow_that_goes_at_the_very_start_leaves_no_rollout(
+    registry: Registry,
+    world: World,
+    champion: int,
+    candidate: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What looks like a rollout under way would keep `poll` from starting it again."""
+
+    def down(*_: object) -> None:
+        raise Unavailable("MLflow does not answer")
+
+    monkeypatch.setattr(registry, "event", down)
+
+    with pytest.raises(Unavailable):
+        roll_out(candidate, registry, Backend(world))
+
+    assert world.calls == []
+    assert Tag.ROLLOUT not in rollouts.tags(registry, candidate)
 
 
 def test_callers_must_get_the_promoted_version(

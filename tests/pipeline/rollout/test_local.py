@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,14 +17,12 @@ import httpx
 import psutil
 import pytest
 import registered
-import rollouts
 import servers
-from rollouts import World
 
-from pipeline.errors import PipelineError, RolloutBusy, Unavailable
-from pipeline.local.process import Process, free_port
+from pipeline.errors import NotServing, RolloutBusy
+from pipeline.local.process import Process
 from pipeline.registry import Registry, RunTag, Tag
-from pipeline.rollout import controller
+from pipeline.rollout import controller, local
 from pipeline.rollout.local import Local
 from pipeline.rollout.plan import Plan
 from pipeline.settings import Settings
@@ -210,26 +209,43 @@ def test_killed_for_real_and_run_again(
     assert serving(following) == bundle.digest(bundles["good"])
 
 
-def test_no_predictor(settings: Settings, bundles: dict[str, Path]) -> None:
-    """Who has forgotten to start a predictor is told how."""
+def test_a_first_version_that_nobody_serves(
+    settings: Settings,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is put off with no verdict; the line that is said starts a predictor, which then gets
+    the version."""
     registered.register(settings, bundles["good"])
-    alone = settings.model_copy(update={"predictor_url": f"http://127.0.0.1:{free_port()}"})
-    first = Registry(alone).version(1)
-    assert first is not None
-    backend = Local(alone, ready_seconds=0.1)
+    registry = Registry(settings)
+    http_port, grpc_port = servers.free_ports(2)
+    alone = settings.model_copy(update={"predictor_url": f"http://127.0.0.1:{http_port}"})
+    monkeypatch.setattr(local, "_NOTICE_SECONDS", 1.0)
+    monkeypatch.setattr(local, "_SILENT_SECONDS", 0.2)
 
-    with pytest.raises(Unavailable, match=r"no predictor answers at .* --model models:/ner-"):
-        backend.promote(first)
+    with pytest.raises(NotServing) as raised:
+        roll_out.run(1, job="unserved-job", plan=QUICK, settings=alone)
 
-
-def test_a_predictor_that_follows_nothing(settings: Settings, bundles: dict[str, Path]) -> None:
-    """A predictor with a model of its own cannot be moved by an alias."""
-    registered.register(settings, bundles["good"])
-    first = Registry(settings).version(1)
-    assert first is not None
-
-    with rollouts.running(World(stable="c" * 64)) as world:
-        stays = settings.model_copy(update={"predictor_url": f"{world.url}/public"})
-
-        with pytest.raises(PipelineError, match=r"follows nothing and not models:/ner-.*@champion"):
-            Local(stays).start(first, first)
+    found = tags(registry, 1)
+    assert (registry.champion(), found[Tag.ROLLOUT]) == (None, "put_off")
+    assert Tag.STATUS not in found
+    [said] = re.findall(r"start one with `(.+)`, or set PIPELINE_PREDICTOR_URL", str(raised.value))
+    assert f"start one with `{said}`, or set PIPELINE_PREDICTOR_URL; waiting for one, " in (
+        capsys.readouterr().out
+    )
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with (tmp_path / "predictor.log").open("wb") as log:
+        predictor = subprocess.Popen(
+            ["bash", "-c", f"{said} --grpc_port {grpc_port}"],
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        monkeypatch.setattr(local, "_NOTICE_SECONDS", 60.0)
+        assert roll_out.run(1, job="served-job", plan=QUICK, settings=alone) == "promoted"
+        assert serving(alone) == bundle.digest(bundles["good"])
+    finally:
+        os.killpg(predictor.pid, signal.SIGTERM)
+        predictor.wait(60)
