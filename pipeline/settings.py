@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     """The image of all steps on Kubeflow; empty keeps the one that the graph was compiled with."""
 
     home: Path = Path(".gliner-kserve")
-    """On one machine: where locks, run outputs and downloaded files go."""
+    """On one machine: where run outputs and downloaded files go."""
 
     checkpoints: str = ""
     """Where training keeps its checkpoints: a folder or `s3://bucket/prefix` that outlives a pod;

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from pipeline.errors import RolloutBusy, Unavailable
+from pipeline.local import lock
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -17,24 +14,12 @@ LOCK_SECONDS = 20.0
 """Longest wait for another process that is deciding."""
 
 
-@contextmanager
-def deciding(settings: Settings) -> Iterator[None]:
+def deciding(settings: Settings) -> AbstractContextManager[None]:
     """Hold the right; the system takes it from a process that dies.
 
     Raises:
         RolloutBusy: another process holds it for long.
-        Unavailable: the lock file cannot be written.
+        PipelineError: as `lock.held`.
     """
-    file = settings.home / f"review-{settings.model_name}.lock"
-    lock = FileLock(file)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        raise RolloutBusy("another process is deciding on a review; try again") from None
-    except OSError as error:
-        raise Unavailable(f"{file}: {error.strerror}; PIPELINE_HOME must be writable") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    busy = "another process is deciding on a review; try again"
+    return lock.held("review", settings, busy, seconds=LOCK_SECONDS)

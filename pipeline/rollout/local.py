@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
-
-from pipeline.errors import NotServing, PipelineError, RolloutBusy, RolloutFailed, Unavailable
+from pipeline.errors import NotServing, PipelineError, RolloutFailed, Unavailable
+from pipeline.local import lock
 from pipeline.local.process import Process, answers, free_port
 from pipeline.progress import say
 from pipeline.registry import Version
@@ -58,20 +57,12 @@ class Local:
     @contextmanager
     def lock(self, owner: str) -> Iterator[None]:
         """Hold a lock file, which the system releases when its owner dies."""
-        home = self._settings.home
-        home.mkdir(parents=True, exist_ok=True)
-        # Beside the lock file, which whoever asks for it empties.
-        name = home / "rollout.owner"
-        try:
-            with FileLock(home / "rollout.lock", blocking=False):
-                name.write_text(owner, encoding="utf-8")
-                try:
-                    yield
-                finally:
-                    self._stop_candidate()
-        except Timeout:
-            holder = name.read_text("utf-8") if name.exists() else "another process"
-            raise RolloutBusy(f"a rollout is under way, by {holder}; wait for its end") from None
+        busy = "a rollout is under way, by {owner}; wait for its end"
+        with lock.held("rollout", self._settings, busy, owner=owner):
+            try:
+                yield
+            finally:
+                self._stop_candidate()
 
     def state(self) -> State:
         """What the serving predictor says of itself, and the candidate's process."""
@@ -115,7 +106,8 @@ class Local:
                 self._serving.check()
             except Unavailable as error:
                 raise NotServing(str(error)) from error
-        home = self._settings.home / "rollout"
+        # Of its own for each model: rollouts of two may be under way at once.
+        home = self._settings.home / "rollout" / lock.key(self._settings)
         port = free_port()
         log = home / f"version-{version.number}.log"
         log.unlink(missing_ok=True)

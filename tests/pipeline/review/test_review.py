@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import reviewed
@@ -220,16 +221,21 @@ poll.poll_once(Settings.model_validate_json(sys.argv[1]), launch)
 
 
 def test_processes_that_notice_at_once_start_one_rollout(
-    registry: Registry, settings: Settings
+    registry: Registry, settings: Settings, tmp_path: Path
 ) -> None:
-    """The service in one process, polling in another."""
+    """The service in one process and folder, polling in another."""
     number = reviewed.asked(registry)
     reviewed.click(registry, number, "approved")
-    started = settings.home / "started"
-    command = [sys.executable, "-c", NOTICE, settings.model_dump_json(), str(started)]
+    started = tmp_path / "started"
+    homes = [settings.model_copy(update={"home": tmp_path / name}) for name in ("one", "two")]
     env = {**os.environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
-    processes = [subprocess.Popen(command, env=env) for _ in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", NOTICE, home.model_dump_json(), str(started)], env=env
+        )
+        for home in homes
+    ]
 
     assert [one.wait(60) for one in processes] == [0, 0]
     assert started.read_text() == f"{number}\n"

@@ -133,14 +133,14 @@ roll_out.run(2, job="ended-job", plan=plan)
 
 
 @pytest.fixture
-def under_way(following: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A rollout in a process of its own that has come to its first step."""
+def under_way(following: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A rollout in a process and a folder of its own that has come to its first step."""
     environment = {
         "PIPELINE_TRACKING_URI": following.tracking_uri,
         "PIPELINE_PREDICTOR_URL": following.predictor_url,
         "PIPELINE_MODEL_NAME": following.model_name,
         "PIPELINE_EXPERIMENT": following.experiment,
-        "PIPELINE_HOME": str(following.home),
+        "PIPELINE_HOME": str(tmp_path / "elsewhere"),
     }
     registry = Registry(following)
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], env={**os.environ, **environment})
