@@ -9,6 +9,8 @@ and a test holds the two together.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,10 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+
+OURS, THEIRS = "PIPELINE_TRACKING_URI", "MLFLOW_TRACKING_URI"
+"""The variables that name MLflow, ours before its own."""
+_ADDRESS = r"^https?://"
 
 
 class Settings(BaseSettings):
@@ -31,8 +37,8 @@ class Settings(BaseSettings):
 
     tracking_uri: str = Field(
         "http://127.0.0.1:5000",
-        validation_alias=AliasChoices("PIPELINE_TRACKING_URI", "MLFLOW_TRACKING_URI"),
-        pattern=r"^https?://",
+        validation_alias=AliasChoices(OURS, THEIRS),
+        pattern=_ADDRESS,
     )
     """MLflow's address as the steps reach it; `MLFLOW_TRACKING_URI` does as well."""
 
@@ -45,7 +51,7 @@ class Settings(BaseSettings):
     model_name: str = Field("gliner-ner", min_length=1)
     """The registered model in MLflow."""
 
-    predictor_url: str = Field("http://127.0.0.1:8080", pattern=r"^https?://")
+    predictor_url: str = Field("http://127.0.0.1:8080", pattern=_ADDRESS)
     """The route that callers use: rollouts send their golden requests through it."""
 
     predictor_host: str = ""
@@ -137,6 +143,25 @@ class Settings(BaseSettings):
         key = self.api_key.get_secret_value()
         return {**({"Host": host} if host else {}), **({"X-API-Key": key} if key else {})}
 
+    def folder(self, *names: str) -> Path:
+        """A folder below `home`, whole from the root, made where it is missing.
+
+        Raises:
+            SettingsError: it cannot be made, or not be written to.
+        """
+        found = self.home.joinpath(*names)
+        try:
+            found.mkdir(parents=True, exist_ok=True)
+            if not os.access(found, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(found))
+            return found.resolve()
+        except OSError as error:
+            why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise SettingsError(
+                f"PIPELINE_HOME: {error.filename or found}: {why}; name a folder that can be "
+                "written"
+            ) from error
+
     def impatient(self) -> Settings:
         """The same for a person who waits for the answer: short waits, one more try."""
         return self.model_copy(
@@ -157,5 +182,13 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).upper().removeprefix("PIPELINE_")
-        raise SettingsError(f"PIPELINE_{name}: {first['msg']}") from None
+        name = f"PIPELINE_{str(first['loc'][0]).upper().removeprefix('PIPELINE_')}"
+        text = first["msg"]
+        if first["type"] == "string_pattern_mismatch" and first["ctx"]["pattern"] == _ADDRESS:
+            # A database's address may have a password in its second half.
+            given = str(first["input"]).partition("//")[0]
+            text = f"must begin with http:// or https://, not with {given!r}"
+        if name == OURS:
+            name = THEIRS if THEIRS in os.environ and OURS not in os.environ else OURS
+            text += "; a database or a folder needs `mlflow server` before it"
+        raise SettingsError(f"{name}: {text}") from None

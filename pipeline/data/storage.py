@@ -90,6 +90,8 @@ def _check(items: Sequence[Item], source: str, pattern: str) -> None:
 def _listed_locally(source: str, pattern: str) -> list[Item]:
     if "://" in source:
         raise DataError(f"{source}: data comes from a folder or from s3://BUCKET/PREFIX")
+    if Path(source).is_file():
+        raise DataError(f"{source}: is a file; name the folder that it lies in")
     if not Path(source).is_dir():
         raise DataError(f"{source}: no such folder")
     found = sorted(path for path in Path(source).glob(pattern) if path.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -40,11 +41,15 @@ def packages() -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether there is room where models are written."""
+    """Whether models can be written where they are, and there is room."""
     for name, folder in (("PIPELINE_HOME", settings.home), ("TMPDIR", Path(tempfile.gettempdir()))):
         there = folder.absolute()
-        while not there.exists():
+        while not os.path.exists(there):  # noqa: PTH110 - Path's own raises where it may not look
             there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            why = "cannot be written to" if there.is_dir() else "is a file"
+            yield wrong(DISK, f"{there} {why}", f"set {name} to a folder that can be written")
+            continue
         free = shutil.disk_usage(there).free
         seen = f"{free / (1 << 30):.0f} GiB free at {there}"
         if free >= ROOM:

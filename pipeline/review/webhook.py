@@ -50,12 +50,13 @@ def app(
         launch: starts a rollout; `pipeline.runs.launch.rollout` by default.
 
     Raises:
-        SettingsError: there is no secret to check deliveries with.
+        SettingsError: there is no secret to check deliveries with, or `PIPELINE_HOME` cannot be
+            used.
     """
     secret = _secret(settings)
     launch = review.own_launch() if launch is None else launch
     worker = Worker(settings, registry or Registry(settings), launch, poll_seconds)
-    deliveries = Deliveries(settings.home / "deliveries.sqlite")
+    deliveries = Deliveries(settings.folder() / "deliveries.sqlite")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -107,7 +107,7 @@ class Local:
             except Unavailable as error:
                 raise NotServing(str(error)) from error
         # Of its own for each model: rollouts of two may be under way at once.
-        home = self._settings.home / "rollout" / lock.key(self._settings)
+        home = self._settings.folder("rollout", lock.key(self._settings))
         port = free_port()
         log = home / f"version-{version.number}.log"
         log.unlink(missing_ok=True)
@@ -122,7 +122,7 @@ class Local:
             log,
             {
                 "MLFLOW_TRACKING_URI": self._settings.tracking_uri,
-                "GLINER_CACHE_DIR": str((home / "cache").resolve()),
+                "GLINER_CACHE_DIR": str(home / "cache"),
                 "GLINER_LINGER_SECONDS": "0",  # nobody but the rollout asks it
             },
         )

@@ -39,6 +39,7 @@ def rollout(version: int, settings: Settings, reason: str = "", *, wait: bool = 
 
     Raises:
         PipelineError: there is no such version.
+        SettingsError: `PIPELINE_HOME` cannot be used.
         Unavailable: MLflow or Kubeflow does not answer; calling again is right.
     """
     found = Registry(settings).version(version)
@@ -72,7 +73,6 @@ def _start_here(name: str, version: int, settings: Settings, wait: bool) -> bool
         Whether it was started now.
     """
     folder = _folder(name, settings)
-    folder.mkdir(parents=True, exist_ok=True)
     if (folder / DONE).exists() or _runs(folder):
         return False
     if wait:
@@ -120,7 +120,7 @@ def _runs(folder: Path) -> bool:
 
 def _folder(name: str, settings: Settings) -> Path:
     # Not the run's own folder: that is emptied when the run has ended well.
-    return (settings.home / "launches" / name).resolve()
+    return settings.folder("launches", name)
 
 
 if __name__ == "__main__":

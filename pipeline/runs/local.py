@@ -88,12 +88,12 @@ def run(
         job: the run's id, where it should go on in the MLflow run of an earlier one.
 
     Raises:
-        SettingsError: the graph has no such parameter, or needs one that is not given.
+        SettingsError: the graph has no such parameter, or needs one that is not given; or
+            `PIPELINE_HOME` cannot be used.
     """
     arguments_of.check(graph, arguments)
     job = job or f"local-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    folder = (settings.home / "runs" / job).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = settings.folder("runs", job)
     (folder / "graph.yaml").write_text(_prepared(graph, job), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(dict(arguments)), encoding="utf-8")
     log = folder / "run.log"

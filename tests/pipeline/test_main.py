@@ -197,6 +197,32 @@ def test_a_run_without_a_predictor_says_so_at_once(
     assert said.count("\n") == 1
 
 
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "command",
+    [("run", "--local", "--eval-data", "examples/eval"), ("webhook",)],
+    ids=["run", "webhook"],
+)
+def test_a_home_that_is_a_file(
+    command: tuple[str, ...],
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line names the variable."""
+    file = tmp_path / "file"
+    file.write_text("")
+    for name, value in localrun.environment(settings.model_copy(update={"home": file})).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIPELINE_WEBHOOK_SECRET", "any")
+
+    code = main(command)
+
+    assert code == errors.SettingsError.exit_code
+    assert re.fullmatch(f"pipeline: PIPELINE_HOME: {file}.*: .*\n", capsys.readouterr().err)
+
+
 def test_kubeflow_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     """What needs Kubeflow says how to name it."""
     code = main(["upload"])

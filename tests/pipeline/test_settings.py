@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def test_every_setting_is_documented() -> None:
     ("name", "value"),
     [
         ("PIPELINE_TRACKING_URI", "mlflow:5000"),
+        ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
         ("PIPELINE_ROLLOUT", "both"),
         ("PIPELINE_REVIEW_HOURS", "0"),
         ("PIPELINE_NAMESPACE", "Upper"),
@@ -50,6 +52,38 @@ def test_out_of_bounds(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(SettingsError, match=rf"^{name}: "):
         settings.load()
+
+
+def test_a_database_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to do is said, and no password."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+pymysql://me:s3cret@db/mlflow")
+
+    with pytest.raises(SettingsError) as told:
+        settings.load()
+
+    assert "not with 'mysql+pymysql:'; a database or a folder needs `mlflow" in str(told.value)
+    assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [("file", "file: it is a file"), ("file/below", "file/below/runs: Not a directory")],
+)
+def test_a_home_that_cannot_be_made(home: str, said: str, tmp_path: Path) -> None:
+    """One line names the variable, the place and what is wrong with it."""
+    (tmp_path / "file").write_text("")
+    names = ("runs",) if "below" in home else ()
+
+    with pytest.raises(SettingsError, match=f"^PIPELINE_HOME: {tmp_path}/{said}; name a folder"):
+        Settings(home=tmp_path / home).folder(*names)
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found before a file is to be written there."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    with pytest.raises(SettingsError, match=f"^PIPELINE_HOME: {tmp_path}/runs: Permission denied"):
+        Settings(home=tmp_path).folder("runs")
 
 
 def test_mlflows_own_variable_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def test_files_of_a_folder_are_copied(source: Path, tmp_path: Path) -> None:
     ("where", "message"),
     [
         ("{source}/none", "no such folder"),
+        ("{source}/a.jsonl", "/a.jsonl: is a file; name the folder that it lies in"),
         ("{source}/empty", r"no \*\.jsonl directly in it"),
         ("gs://bucket/data", "a folder or from s3://"),
     ],

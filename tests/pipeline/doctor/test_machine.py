@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,3 +46,19 @@ def test_a_disk_with_too_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "PIPELINE_HOME" in found[0].remedy
     assert str(tmp_path) in found[0].text
     assert before == ["ok", "ok"]
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in its place, and a folder that is read-only, are said with the variable."""
+    file = tmp_path / "file"
+    file.write_text("")
+    found = [next(machine.disk(Settings(home=home))) for home in (file, file / "below")]
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found.append(next(machine.disk(Settings(home=tmp_path / "not" / "yet"))))
+
+    assert [(one.state, one.text) for one in found] == [
+        ("wrong", f"{file} is a file"),
+        ("wrong", f"{file} is a file"),
+        ("wrong", f"{tmp_path} cannot be written to"),
+    ]
+    assert {one.remedy for one in found} == {"set PIPELINE_HOME to a folder that can be written"}
