@@ -30,6 +30,7 @@ from pipeline import parameters
 from pipeline.errors import PipelineError
 from pipeline.local.process import Process
 from pipeline.progress import MARK
+from pipeline.runs import folder as folder_of
 from pipeline.runs import outcome as outcome_of
 from pipeline.runs.log import SAID, Failure, Watcher, lines
 from pipeline.runs.outcome import FAILED, Outcome
@@ -93,7 +94,21 @@ def run(
     """
     arguments_of.check(graph, arguments)
     job = job or f"local-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    folder = settings.folder("runs", job)
+    with folder_of.opened(job, settings) as folder:
+        result = _run_in(folder, graph, arguments, settings, console, job)
+    if console:
+        _tell(console, graph, result)
+    return result
+
+
+def _run_in(
+    folder: Path,
+    graph: str,
+    arguments: Mapping[str, Any],
+    settings: Settings,
+    console: Console | None,
+    job: str,
+) -> Result:
     (folder / "graph.yaml").write_text(_prepared(graph, job), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(dict(arguments)), encoding="utf-8")
     log = folder / "run.log"
@@ -122,8 +137,6 @@ def run(
                 shutil.rmtree(left)
             elif left != log:
                 left.unlink()
-    if console:
-        _tell(console, graph, result)
     return result
 
 
