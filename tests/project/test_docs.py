@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import servers
+
+from pipeline.local.process import Process, answers, running
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -75,6 +79,43 @@ def test_python_example_runs(server: servers.RunningServer) -> None:
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"^Ada Lovelace person (0\.\d+|1\.0)$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_lifecycle_without_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its three blocks, as they stand but for the ports, start servers and bring a version up."""
+    section = (ROOT / "docs/pipeline.md").read_text("utf-8").partition("without the demo\n")[2]
+    blocks = re.findall(r"^```bash\n(.*?)^```$", section.partition("\n## ")[0], re.M | re.S)
+    mlflow_port, http_port, grpc_port = map(str, servers.free_ports(3))
+    started, predictor, runs = (one.replace("5000", mlflow_port).strip() for one in blocks)
+    predictor += f" --http_port {http_port} --grpc_port {grpc_port}"
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    mlflow, serving = (f"http://127.0.0.1:{port}" for port in (mlflow_port, http_port))
+    for name in [one for one in os.environ if one.startswith(("MLFLOW_", "PIPELINE_", "GLINER_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIPELINE_TRACKING_URI", mlflow)
+    monkeypatch.setenv("PIPELINE_PREDICTOR_URL", serving)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+
+    with (
+        running(Process("MLflow", bash(started), tmp_path / "1.log"), answers(f"{mlflow}/health")),
+        running(Process("predictor", bash(predictor), tmp_path / "2.log"), lambda: True),
+    ):
+        done = subprocess.run(bash(runs), capture_output=True, text=True, timeout=600)
+        serves = httpx.get(f"{serving}/api/v1/config", trust_env=False).json()["following"]
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"before the rollout: no predictor answers at {serving}; start one with" in done.stdout
+    assert "refresh: promoted, version 1" in done.stdout
+    assert (serves["state"], serves["source"]) == ("current", "models:/gliner-ner@champion")
+
+
+def bash(script: str) -> list[str]:
+    return ["bash", "-ec", script]
 
 
 def test_each_alert_says_how_it_was_tried() -> None:
