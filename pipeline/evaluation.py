@@ -91,7 +91,12 @@ class Subject(Value):
 
 
 class Measured(Value):
-    """One model's scores: all labels together, their mean, each label, each text length."""
+    """One model's scores: all labels together, their mean, each label, each text length.
+
+    Attributes:
+        engine: what it was measured with, such as `openvino int8`: what its bundle asks for, as
+            far as the machine has it.
+    """
 
     subject: Subject
     micro: Score
@@ -99,6 +104,7 @@ class Measured(Value):
     labels: dict[str, Score]
     by_length: dict[str, Score] = Field(default_factory=dict)
     latency: Latency
+    engine: str = ""
 
 
 class Difference(Value):

@@ -156,7 +156,7 @@ def refresh(
         max_regression: F1 that the candidate may lose against the champion, overall and for each
             protected label; what counts is the whole 95 % interval.
         protected_labels: Labels that may not get worse, as a JSON array.
-        max_p95_ms: Longest p95 latency for one text; 0 has no limit.
+        max_p95_ms: Longest p95 latency for one text with the engine chosen; 0 has no limit.
         max_size_mb: Largest size of the weights; 0 has no limit.
         force: Let the version pass although checks failed; the verdict says so.
         review: required waits for the tag review=approved in MLflow, none goes on at once.
@@ -190,15 +190,15 @@ def refresh(
             ),
             TRAINING,
         )
-        evaluated = placed(
-            step.evaluate(job=JOB, candidate=prepared.output, data=data.output), MODEL
-        )
-        # After it and not beside it: both measure how fast the model is.
         optimised = placed(
             step.optimise(
                 job=JOB, tolerance=tolerance, candidate=prepared.output, data=data.output
-            ).after(evaluated),
+            ),
             MODEL,
+        )
+        # What is measured and judged is what will serve: the engine is chosen before.
+        evaluated = placed(
+            step.evaluate(job=JOB, candidate=optimised.output, data=data.output), MODEL
         )
         registered = placed(
             step.register(job=JOB, candidate=optimised.output, report=evaluated.output), UPLOAD

@@ -29,8 +29,8 @@ class GateLimits(Value):
     protected_labels: tuple[str, ...] = ()
     """Labels whose F1 may not fall either, judged in the same way."""
     max_p95_ms: float = Field(0, ge=0)
-    """Longest time for 95 % of texts, one at a time, on the machine that evaluated; 0 is off.
-    That is before the engine is chosen, so mostly of PyTorch, not of what will serve."""
+    """Longest time for 95 % of texts, one at a time, on the machine that evaluated, with the engine
+    that will serve; 0 is off."""
     max_size_mb: float = Field(0, ge=0)
     """Largest weights, in millions of bytes; 0 is off."""
     min_rows: int = Field(0, ge=0)
@@ -103,7 +103,7 @@ def _of_regression(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check
 def _of_cost(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check]:
     ours = evaluation.candidate
     if limits.max_p95_ms:
-        what = "milliseconds for 95 % of texts"
+        what = f"milliseconds for 95 % of texts{ours.engine and f' with {ours.engine}'}"
         yield _at_most("max_p95_ms", what, ours.latency.p95_ms, limits.max_p95_ms)
     if limits.max_size_mb:
         size = ours.subject.size_bytes / MEGABYTE

@@ -73,7 +73,10 @@ def score(f1: float = 0.8, support: int = 100, **changes: Any) -> Score:
 
 
 def measured(
-    f1: float = 0.8, labels: Mapping[str, float] | None = None, **subject: Any
+    f1: float = 0.8,
+    labels: Mapping[str, float] | None = None,
+    engine: str = "torch fp32",
+    **subject: Any,
 ) -> Measured:
     """A measured model."""
     by_label = labels or {"city": f1, "person": f1}
@@ -85,6 +88,7 @@ def measured(
         labels={label: score(value) for label, value in by_label.items()},
         by_length={"1-10": score(f1)},
         latency=Latency(p50_ms=10, p95_ms=20, p99_ms=30, texts_per_second=90),
+        engine=engine,
     )
 
 

@@ -28,7 +28,7 @@ from pipeline.registry import Registry, RunTag, Tag
 from pipeline.settings import Settings
 
 STEPS = (
-    *("fetch_data", "prepare", "evaluate", "optimise", "register"),
+    *("fetch_data", "prepare", "optimise", "evaluate", "register"),
     *("gate", "review", "roll_out", "notify"),
 )
 ENGINES = {"torch": ("fp32",)}
@@ -72,7 +72,7 @@ class Run:
         for artifact in ("data", "candidate", "report", "optimised"):
             given[artifact] = self._artifact(artifact)
         given["evaluation"] = given["data"]
-        if name == "register":
+        if name in ("evaluate", "register"):
             given["candidate"] = given["optimised"]
         if (self.folder / "version").exists():
             given["version"] = self.version

@@ -71,12 +71,17 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a model gave for each text, and how that counts at the usual threshold."""
+    """What a model gave for each text, and how that counts at the usual threshold.
+
+    Attributes:
+        engine: as in `Measured`.
+    """
 
     model: Model
     found: list[tuple[Found, ...]]
     tally: Tally
     latency: Latency
+    engine: str = ""
 
 
 def texts(files: Sequence[File]) -> list[Text]:

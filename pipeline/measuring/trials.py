@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -103,6 +104,13 @@ def run(
             if (name, precision) == REFERENCE:
                 raise
             rows.append(EngineRow(engine=name, precision=precision, reason=str(error)))
+        except Exception as error:
+            if (name, precision) == REFERENCE:
+                raise
+            # A library's fault: the model can be measured and served without this engine.
+            traceback.print_exception(error)
+            reason = f"it fails with {type(error).__name__}; its traceback is in the log"
+            rows.append(EngineRow(engine=name, precision=precision, reason=reason))
     speeds = measure.latency([one.extractor for one in trials], texts)
     truths = [scoring.truth(one.row, one.labels) for one in texts]
     scores = [scoring.f1(scoring.tally(truths, one.found, labels).micro) for one in trials]

@@ -56,6 +56,7 @@ def _what(found: Bundle, evaluation: Evaluation) -> str:
 def _scores(evaluation: Evaluation) -> str:
     ours, theirs = evaluation.candidate, evaluation.champion
     rows: list[tuple[str, str, str]] = [
+        ("measured with", ours.engine, theirs.engine if theirs else ""),
         ("F1", _interval(ours.micro), _interval(theirs.micro) if theirs else ""),
         (
             "precision",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pipeline.evaluation import FILE, Dataset, Evaluation, Measured, Subject
 from pipeline.measuring import measure, metrics, report
 from pipeline.measuring.measure import Model, Reading
 from pipeline.progress import say
-from pipeline.registry import Registry, faults
+from pipeline.registry import Registry, faults, tables
 from pipeline.settings import Settings
 from pipeline.steps import fetch_data
 
@@ -32,8 +31,10 @@ def run(
     `out` gets `evaluation.json`, pictures and tables of what went wrong; the MLflow run gets
     the metrics and a copy of them below `evaluation/`.
 
+    Each is measured with the engine that its bundle names, as a predictor here would serve it.
+
     Args:
-        candidate: a bundle.
+        candidate: a bundle, as it is to be registered.
         data: a folder that `fetch_data` wrote, or any with `*.jsonl` files.
 
     Raises:
@@ -120,8 +121,14 @@ def _measured(
     ]
     speeds = measure.latency(extractors, texts)
     return [
-        Reading(model, given, scoring.tally(true, list(map(scoring.given, given)), labels), speed)
-        for model, given, speed in zip(models, found, speeds, strict=True)
+        Reading(
+            model,
+            given,
+            scoring.tally(true, list(map(scoring.given, given)), labels),
+            speed,
+            f"{extractor.engine.name} {extractor.engine.precision}",
+        )
+        for model, extractor, given, speed in zip(models, extractors, found, speeds, strict=True)
     ]
 
 
@@ -140,6 +147,7 @@ def _evaluation(
                 labels=scores.labels,
                 by_length=scoring.by_length(one.tally, words),
                 latency=one.latency,
+                engine=one.engine,
             )
         )
     both = len(readings) > 1
@@ -154,7 +162,6 @@ def _evaluation(
 
 def _record(registry: Registry, run_id: str, evaluation: Evaluation, out: Path) -> None:
     from mlflow.entities import Metric, Param, RunTag
-    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
     now = time.time_ns() // 1_000_000
     values = [Metric(name, value, now, 0) for name, value in metrics.of(evaluation).items()]
@@ -165,10 +172,10 @@ def _record(registry: Registry, run_id: str, evaluation: Evaluation, out: Path) 
         "candidate_digest": evaluation.candidate.subject.digest,
         "threshold": scoring.THRESHOLD,
     }
-    table = [{"path": f"{ARTIFACTS}/{report.TABLE}", "type": "table"}]
-    tags = {MLFLOW_LOGGED_ARTIFACTS: json.dumps(table)}
+    tags = {"candidate_engine": evaluation.candidate.engine}
     if champion := evaluation.champion:
         tags["champion_version"] = str(champion.subject.version)
+        tags["champion_engine"] = champion.engine
     with faults.translated(f"MLflow at {registry.settings.tracking_uri}"):
         registry.client.log_batch(
             run_id,
@@ -177,6 +184,7 @@ def _record(registry: Registry, run_id: str, evaluation: Evaluation, out: Path) 
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         registry.client.log_artifacts(run_id, str(out), ARTIFACTS)
+    tables.show(registry, run_id, f"{ARTIFACTS}/{report.TABLE}")
 
 
 def _tell(evaluation: Evaluation) -> None:
@@ -189,4 +197,7 @@ def _tell(evaluation: Evaluation) -> None:
             f"({difference.low:+.3f} to {difference.high:+.3f})"
         )
     speed = evaluation.candidate.latency
-    say(f"{text}, {speed.p50_ms:.0f} ms a text (95 %: {speed.p95_ms:.0f} ms)")
+    say(
+        f"{text}, {speed.p50_ms:.0f} ms a text (95 %: {speed.p95_ms:.0f} ms) "
+        f"with {evaluation.candidate.engine}"
+    )

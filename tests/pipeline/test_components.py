@@ -136,20 +136,20 @@ def _prepare(folder: Path, train_data: str, training: dict[str, Any] | None = No
 def test_measuring_steps_get_their_folders(
     calls: list[tuple[str, dict[str, Any]]], tmp_path: Path
 ) -> None:
-    """Evaluate, optimise and register hand folders to each other."""
+    """Optimise, evaluate and register hand folders to each other."""
     candidate, data, report = (_artifact(tmp_path / one) for one in ("c", "d", "r"))
     optimised = _artifact(tmp_path / "o")
 
-    components.evaluate.python_func(job="j", candidate=candidate, data=data, report=report)
     components.optimise.python_func(
         job="j", tolerance=0.01, candidate=candidate, data=data, optimised=optimised
     )
+    components.evaluate.python_func(job="j", candidate=optimised, data=data, report=report)
     version = components.register.python_func(job="j", candidate=optimised, report=report)
 
     assert version == 3
-    assert [name for name, _ in calls] == ["evaluate", "optimise", "register"]
-    assert tmp_path / "r" == calls[0][1]["out"]
-    assert (tmp_path / "o", 0.01) == (calls[1][1]["out"], calls[1][1]["tolerance"])
+    assert [name for name, _ in calls] == ["optimise", "evaluate", "register"]
+    assert (tmp_path / "o", 0.01) == (calls[0][1]["out"], calls[0][1]["tolerance"])
+    assert (tmp_path / "o", tmp_path / "r") == (calls[1][1]["candidate"], calls[1][1]["out"])
     assert (tmp_path / "o", tmp_path / "r") == (calls[2][1]["candidate"], calls[2][1]["report"])
 
 

@@ -73,6 +73,18 @@ def test_steps_of_the_refresh_graph() -> None:
     assert {"roll-out"} == set(components["comp-condition-3"]["dag"]["tasks"])
 
 
+def test_what_is_measured_is_what_is_registered() -> None:
+    """The engine is chosen before: limits are held against the one that will serve."""
+    spec, _ = _documents("refresh")
+    tasks = _tasks(spec)
+
+    taken = {
+        name: tasks[name]["inputs"]["artifacts"]["candidate"]["taskOutputArtifact"]["producerTask"]
+        for name in ("optimise", "evaluate", "register")
+    }
+    assert taken == {"optimise": "prepare", "evaluate": "optimise", "register": "optimise"}
+
+
 def test_notify_runs_however_the_run_ended(
     compiled: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:

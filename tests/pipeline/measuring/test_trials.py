@@ -111,3 +111,29 @@ def test_what_computes_in_another_precision_is_not_tried(
 
     assert (row.engine, row.texts_per_second, row.chosen) == ("openvino", 0, False)
     assert row.reason == "this CPU has no bf16, and computes in fp32 instead"
+
+
+@pytest.mark.slow
+def test_an_engine_whose_library_fails_is_a_row_too(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is measured and served with another; only the kind of the error is told."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a text of a user")
+
+    monkeypatch.setattr(openvino, "export", fail)
+    texts = measure.texts(dataset.read(lifecycle.write_data(tmp_path / "data", 2)))
+    (tmp_path / "work").mkdir()
+
+    rows = trials.run(
+        tiny_bert,
+        texts,
+        ["location", "person"],
+        tmp_path / "work",
+        tolerance=1,
+        tried=[("openvino", "fp32")],
+    )
+
+    assert [one.chosen for one in rows] == [True, False]
+    assert rows[1].reason == "it fails with RuntimeError; its traceback is in the log"

@@ -22,13 +22,16 @@ def found(tmp_path: Path) -> Bundle:
 def test_a_reviewer_finds_what_to_decide_by(found: Bundle) -> None:
     """Scores of both with intervals, the difference, links, and how to decide."""
     evaluation = labelled.evaluation(
-        labelled.measured(0.81), labelled.measured(0.83, version=7), loss=0.02
+        labelled.measured(0.81, engine="openvino int8"),
+        labelled.measured(0.83, version=7),
+        loss=0.02,
     )
 
     text = card.write(found, evaluation, Links(run="http://m/run", champion="http://m/7"))
 
     assert "| F1 | 0.810 (0.760 to 0.860) | 0.830 (0.780 to 0.880) |" in text
     assert "champion (version 7)" in text
+    assert "| measured with | openvino int8 | torch fp32 |" in text
     assert "Difference in F1: -0.020 (-0.040 to +0.000)" in text
     assert "[run](http://m/run) · [champion](http://m/7)" in text
     assert "set `review` to `approved` or `rejected`" in text

@@ -13,6 +13,7 @@ import registered
 
 from pipeline.errors import DataError, PipelineError
 from pipeline.evaluation import Evaluation
+from pipeline.registry import tables
 from pipeline.steps import evaluate
 from predictor import bundle, embedded
 
@@ -137,6 +138,35 @@ def test_a_candidate_that_is_the_champion_is_measured_once(
     assert (found.champion, found.comparison) == (None, None)
 
 
+def test_each_is_measured_with_the_engine_that_its_bundle_names(
+    tiny_bert: Path, tiny_deberta: Path, tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    """A limit on latency is of the engine that will serve, and so is the champion's beside it."""
+    data = labelled.write(tmp_path / "data" / "a.jsonl", labelled.sentences()[:6]).parent
+    champion = registry.version(
+        registered.register(settings, serving_with("onnx", tiny_bert, tmp_path))
+    )
+    assert champion is not None
+    registry.point("champion", champion, "the first one")
+    candidate = serving_with("openvino", tiny_deberta, tmp_path)
+
+    found = evaluate.run(candidate, data, tmp_path / "out", job="j", settings=settings)
+
+    assert found.champion is not None
+    assert (found.candidate.engine, found.champion.engine) == ("openvino fp32", "onnx fp32")
+    tags = registry.run("j").data.tags
+    assert (tags["candidate_engine"], tags["champion_engine"]) == ("openvino fp32", "onnx fp32")
+
+
+def serving_with(engine: str, model: Path, folder: Path) -> Path:
+    """A bundle of a model for which this engine was chosen."""
+    found = bundle.write(str(model), folder / engine)
+    manifest = json.loads((found.folder / "bundle.json").read_text("utf-8"))
+    chosen = manifest | {"engine": engine, "precision": "fp32"}
+    (found.folder / "bundle.json").write_text(json.dumps(chosen), encoding="utf-8")
+    return found.folder
+
+
 def test_mlflow_shows_the_mistakes_as_a_table_once(
     tiny_bert: Path,
     tmp_path: Path,
@@ -144,11 +174,13 @@ def test_mlflow_shows_the_mistakes_as_a_table_once(
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A step that is tried again adds nothing to what the first try left."""
+    """A step that is tried again adds nothing to what the first try left, and a table of an earlier
+    step stays."""
     # Reading a table, MLflow's client asks the server that the environment names.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     data = labelled.write(tmp_path / "data" / "a.jsonl", labelled.sentences()[:6]).parent
     out = tmp_path / "out"
+    tables.show(registry, registry.run("j").info.run_id, "engines.json")
     for _ in range(2):
         evaluate.run(tiny_bert, data, out, job="j", settings=settings)
     run = registry.run("j")
@@ -160,6 +192,8 @@ def test_mlflow_shows_the_mistakes_as_a_table_once(
     rows = json.loads((out / "errors.json").read_text("utf-8"))["data"]
     assert list(table.columns)[:3] == ["kind", "text", "mention"]
     assert len(table) == len(rows) > 0
+    shown = json.loads(registry.run("j").data.tags["mlflow.loggedArtifacts"])
+    assert [one["path"] for one in shown] == ["engines.json", "evaluation/errors.json"]
 
 
 def test_data_that_is_not_what_was_fetched_is_refused(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import lifecycle
 import pytest
+import registered
 
+from pipeline.measuring import choice
 from pipeline.registry import Registry
 from pipeline.settings import Settings
 from pipeline.steps import optimise
@@ -38,3 +41,31 @@ def test_the_choice_and_its_reasons_are_in_the_bundle_and_in_mlflow(
     ]
     assert len(table["data"]) == len(rows) >= 3
     assert table["columns"][:2] == ["engine", "precision"]
+
+
+@pytest.mark.server
+def test_a_registered_model_keeps_its_engine(
+    tiny_bert: Path,
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its version is what would serve: another engine chosen today would be measured in vain."""
+    known = bundle.write(str(tiny_bert), tmp_path / "known").folder
+    manifest = json.loads((known / "bundle.json").read_text("utf-8"))
+    rows = [{"engine": "openvino", "precision": "fp32", "texts_per_second": 9, "chosen": True}]
+    chosen = manifest | {"engine": "openvino", "precision": "fp32", "measurements": rows}
+    (known / "bundle.json").write_text(json.dumps(chosen), encoding="utf-8")
+    registered.register(settings, known)
+    choose = Mock()
+    monkeypatch.setattr(choice, "choose", choose)
+
+    found = optimise.run(
+        tiny_bert, tmp_path / "none", tmp_path / "out", job="job", settings=settings
+    )
+
+    assert not choose.called
+    assert bundle.locate(str(tmp_path / "out")).manifest.engine == "openvino"
+    assert [(one.engine, one.chosen) for one in found] == [("openvino", True)]
+    assert "version 1 is this model already and keeps its engine" in capsys.readouterr().out
