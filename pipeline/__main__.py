@@ -25,7 +25,7 @@ when a version waits for its review:
   python -m pipeline approve 7
 
 exit codes: 0 well; 1 failed; 2 wrong arguments or settings; 3 the data cannot be used;
-4 refused by the gate or a reviewer; 5 rolled back; 6 another rollout is under way;
+4 refused by the gate or a person; 5 rolled back; 6 another rollout is under way;
 7 a server does not answer (trying again may help); 8 stale (status); 9 another version serves
 than should (status)
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 from typing import Any
 
 from rich.console import Console
@@ -65,17 +66,17 @@ def schedule(options: argparse.Namespace) -> int:
 
 def approve(options: argparse.Namespace) -> int:
     """`approve`: the same as setting the tag in the MLflow UI."""
-    from pipeline import review
+    from pipeline.review import answers
 
-    _console().print(review.approve(options.version, getpass.getuser(), _settings()))
+    _console().print(answers.approve(options.version, _me(), _settings()))
     return 0
 
 
 def reject(options: argparse.Namespace) -> int:
     """`reject`: the same as setting the tag in the MLflow UI, with a reason."""
-    from pipeline import review
+    from pipeline.review import answers
 
-    _console().print(review.reject(options.version, getpass.getuser(), options.reason, _settings()))
+    _console().print(answers.reject(options.version, _me(), options.reason, _settings()))
     return 0
 
 
@@ -83,10 +84,14 @@ def rollback(options: argparse.Namespace) -> int:
     """`rollback`: all traffic back to an earlier champion, at once."""
     from pipeline.registry import Registry
     from pipeline.rollout import controller
+    from pipeline.slack.messenger import Messenger
     from pipeline.steps.roll_out import backend
 
     settings = _settings()
-    controller.roll_back(Registry(settings), backend(settings), options.to, options.reason)
+    registry, by = Registry(settings), _me()
+    outcome = controller.roll_back(registry, backend(settings), options.to, options.reason, by=by)
+    if outcome.state == "rolled_back":
+        Messenger(registry).rolled_back(outcome.version, outcome.reason, by)
     return 0
 
 
@@ -196,6 +201,13 @@ def _on_kubeflow(options: argparse.Namespace) -> Settings:
     if not settings.kfp_host:
         raise SettingsError("name the Kubeflow Pipelines API with --host or PIPELINE_KFP_HOST")
     return settings
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number alone
+        return f"user {os.getuid()}"
 
 
 def _console() -> Console:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from grafana_history import DAY, HOUR, History
 
-from pipeline import review
+from pipeline.review import answers
 
 Story = Iterator[float]
 """The model is well, then something is wrong, then it is well again. Each time says how many
@@ -74,7 +74,7 @@ def waits_for_its_review(past: History) -> Story:
     number = past.asked(23 * HOUR)
     yield 0
     yield 2 * HOUR
-    review.reject(number, by="Ada", reason="no", settings=past.registry.settings)
+    answers.reject(number, by="Ada", reason="no", settings=past.registry.settings)
     yield 2 * HOUR
 
 

@@ -31,6 +31,7 @@ class Tag:
     ROLLOUT_PERCENT = "rollout_percent"
     ROLLOUT_PREVIOUS = "rollout_previous"  # number of the champion before
     ROLLOUT_REASON = "rollout_reason"
+    ROLLED_BACK_BY = "rolled_back_by"  # who did so by hand; empty again once a person wants it back
     EVENT = "event."  # followed by milliseconds since the epoch
 
 

@@ -60,11 +60,13 @@ def waive(number: int, registry: Registry) -> None:
     """No review is asked for this version.
 
     Raises:
-        Refused: a reviewer rejected exactly this version before.
+        Refused: a person rejected exactly this version before, or rolled it back by hand.
     """
     with deciding(registry.settings):
-        version = _existing(number, registry)
+        version = existing(number, registry)
         _insist_on_no_refusal(version)
+        if review_tags.held(version):
+            raise Refused(review_tags.why_held(version))
         if version.tags.get(ReviewTag.DECISION) != APPROVED:
             registry.tag(version, {Tag.REVIEW: NOT_REQUIRED, ReviewTag.DECISION: NOT_REQUIRED})
 
@@ -82,7 +84,7 @@ def ask(number: int, registry: Registry, run: Run) -> Literal["approved", "pendi
         Refused: the gate or a reviewer refused this version before.
     """
     with deciding(registry.settings):
-        version = _existing(number, registry)
+        version = existing(number, registry)
         _insist_on_no_refusal(version)
         if review_tags.approval_counts(version):
             return "approved"
@@ -92,18 +94,43 @@ def ask(number: int, registry: Registry, run: Run) -> Literal["approved", "pendi
         waits = review_tags.is_open(version) and current
         if waits and review_tags.said(version) == REJECTED:
             _close(messenger, version, before)
-            _insist_on_no_refusal(_existing(number, registry))
+            _insist_on_no_refusal(existing(number, registry))
         if waits and review_tags.said(version) == APPROVED:
             _record(registry, version, APPROVED, review_tags.by(version))
             return "approved"
         if not waits or review_tags.said(version) != PENDING or _overdue(version, registry):
-            version = _open(version, registry)
-        if before is not None and not current and review_tags.is_open(before):
-            _close(messenger, before, version)
+            version = _open(messenger, version, before)
         hours = registry.settings.review_hours
         message = messages.review_asked(messenger.facts(version, run), hours)
         messenger.about_version(version, message, version.tags[Tag.REVIEW_ASKED_AT])
     return "pending"
+
+
+def ask_anew(number: int, registry: Registry, answer: dict[str, str]) -> None:
+    """Open the review of a version that a person rolled back, with an answer to it.
+
+    Args:
+        answer: tags as a reviewer would set them.
+
+    Raises:
+        Refused: the gate or a reviewer refused this version before.
+    """
+    with deciding(registry.settings):
+        version = existing(number, registry)
+        _insist_on_no_refusal(version)
+        _open(Messenger(registry), version, registry.challenger(), answer)
+
+
+def existing(number: int, registry: Registry) -> Version:
+    """A version that there is.
+
+    Raises:
+        PipelineError: there is none of this number.
+    """
+    version = registry.version(number)
+    if version is None:
+        raise PipelineError(f"{registry.name} has no version {number}; see `status`")
+    return version
 
 
 def decide(number: int, registry: Registry, launch: Launch, *, insist: bool = False) -> Decision:
@@ -137,28 +164,6 @@ def decide(number: int, registry: Registry, launch: Launch, *, insist: bool = Fa
         return _ignore(messenger, version, review_tags.why_closed(version))
 
 
-def approve(number: int, by: str, settings: Settings, launch: Launch | None = None) -> str:
-    """Set the tag as a reviewer would in the MLflow UI, and act on it.
-
-    A version that was approved before and whose rollout failed is rolled out again.
-
-    Returns:
-        What happened, in one line.
-
-    Raises:
-        Refused: the version is not under review, or was rolled back since its approval.
-    """
-    return _by_command(number, {ReviewTag.BY: by, Tag.REVIEW: APPROVED}, settings, launch)
-
-
-def reject(
-    number: int, by: str, reason: str, settings: Settings, launch: Launch | None = None
-) -> str:
-    """Set the tags as a reviewer would, and act on them; else as `approve`."""
-    tags = {ReviewTag.BY: by, ReviewTag.REASON: reason, Tag.REVIEW: REJECTED}
-    return _by_command(number, tags, settings, launch)
-
-
 def own_launch() -> Launch:
     """How this project starts a rollout."""
     from pipeline.runs import launch
@@ -166,26 +171,14 @@ def own_launch() -> Launch:
     return launch.rollout
 
 
-def _by_command(
-    number: int, tags: dict[str, str], settings: Settings, launch: Launch | None
-) -> str:
-    launch = own_launch() if launch is None else launch
-    registry = Registry(settings)
-    version = _existing(number, registry)
-    wanted = tags[Tag.REVIEW]
-    if review_tags.is_open(version):
-        registry.tag(version, tags)
-    elif version.tags.get(ReviewTag.DECISION) != wanted or review_tags.misbehaved(version):
-        raise Refused(review_tags.why_closed(version))
-    decision = decide(number, registry, launch, insist=wanted == APPROVED)
-    # The service may have been quicker: it heard of the tag at once.
-    if decision.outcome == "ignored" or wanted not in (decision.outcome, decision.reason):
-        raise Refused(decision.reason or f"version {number} is {decision.outcome}")
-    return f"version {number} is {wanted}"
-
-
-def _open(version: Version, registry: Registry) -> Version:
-    """Make it the challenger that waits for its review."""
+def _open(
+    messenger: Messenger,
+    version: Version,
+    before: Version | None,
+    answer: dict[str, str] | None = None,
+) -> Version:
+    """Make it the challenger that waits for its review, in the place of the one before."""
+    registry = messenger.registry
     asked = {
         Tag.STATUS: "challenger",
         Tag.REVIEW: PENDING,
@@ -196,9 +189,11 @@ def _open(version: Version, registry: Registry) -> Version:
     }
     if ReviewTag.BY in version.tags:
         asked[ReviewTag.BY] = ""
-    registry.tag(version, asked)
+    registry.tag(version, {**asked, **(answer or {})})
     registry.point(CHALLENGER, version, "review asked")
-    return _existing(version.number, registry)
+    if before is not None and before.number != version.number and review_tags.is_open(before):
+        _close(messenger, before, version)
+    return existing(version.number, registry)
 
 
 def _decide_open(messenger: Messenger, version: Version, launch: Launch) -> Decision:
@@ -263,7 +258,7 @@ def _end(messenger: Messenger, version: Version, decision: str, detail: str) -> 
         registry.drop(CHALLENGER)
     _record(registry, version, decision, detail, {Tag.STATUS: decision, Tag.REVIEW: decision})
     say(f"version {version.number}: review {decision}{detail}")
-    _tell_end(messenger, _existing(version.number, registry))
+    _tell_end(messenger, existing(version.number, registry))
 
 
 def _tell_end(messenger: Messenger, version: Version) -> None:
@@ -292,6 +287,8 @@ def _record(
     detail: str,
     tags: dict[str, str] | None = None,
 ) -> None:
+    if decision == APPROVED and review_tags.held(version):
+        tags = {**(tags or {}), Tag.ROLLED_BACK_BY: ""}
     registry.event(version, f"review: {decision}{detail}")
     # The decision comes last: what is cut off before it is done again.
     registry.tag(
@@ -313,10 +310,3 @@ def _insist_on_no_refusal(version: Version) -> None:
 
 def _overdue(version: Version, registry: Registry) -> bool:
     return review_tags.overdue(version, registry.settings.review_hours)
-
-
-def _existing(number: int, registry: Registry) -> Version:
-    version = registry.version(number)
-    if version is None:
-        raise PipelineError(f"{registry.name} has no version {number}; see `status`")
-    return version

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from pipeline.registry.versions import Tag, Version
-from pipeline.rollout.move import RUNNING
+from pipeline.registry.versions import CHAMPION, Tag, Version
+from pipeline.rollout.move import ROLLING_BACK, RUNNING
 from pipeline.slack.messenger import TOLD
 
 
@@ -55,9 +55,30 @@ def refused_by_gate(version: Version) -> bool:
     return version.tags.get(Tag.GATE) == "refused"
 
 
+def held(version: Version) -> bool:
+    """Whether a person took it back, and nobody has approved it since.
+
+    What the gate makes of it meanwhile changes nothing: it is not rolled out by itself.
+    """
+    # A rollback that was killed before it began leaves the name on what serves on.
+    serves = CHAMPION in version.aliases and version.tags.get(Tag.ROLLOUT) != ROLLING_BACK
+    return bool(version.tags.get(Tag.ROLLED_BACK_BY)) and not serves
+
+
+def why_held(version: Version) -> str:
+    """Who took it back, why, and what brings it back, in one line."""
+    number, tags = version.number, version.tags
+    who, why = (_line(tags.get(one, "")) for one in (Tag.ROLLED_BACK_BY, Tag.ROLLOUT_REASON))
+    because = f" ({why})" if why not in ("", "by hand") else ""
+    return (
+        f"version {number} was rolled back by {who}{because} and is not rolled out again by "
+        f"itself; `python -m pipeline approve {number}` brings it back"
+    )
+
+
 def misbehaved(version: Version) -> bool:
     """Whether it was taken back, by itself or by hand, and not asked about since."""
-    return version.tags.get(Tag.STATUS) == "rolled_back"
+    return version.tags.get(Tag.STATUS) == "rolled_back" or held(version)
 
 
 def approval_counts(version: Version) -> bool:
@@ -108,6 +129,8 @@ def why_closed(version: Version) -> str:
     decision = tags.get(ReviewTag.DECISION, "")
     if refused_by_gate(version):
         return f"the gate refused version {number}, so a review has no effect"
+    if held(version):
+        return why_held(version)
     if decision == APPROVED and misbehaved(version):
         return (
             f"version {number} was approved and rolled back since; "

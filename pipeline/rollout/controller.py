@@ -84,21 +84,29 @@ def roll_back(
     to: int | None = None,
     reason: str = "by hand",
     *,
+    by: str = "",
     owner: str = "",
     report: Callable[[str], None] = say,
 ) -> Outcome:
     """Return to the champion before this one, or to a given version, at once.
 
-    A rollout that was killed is undone first; without `to`, that is all.
+    A rollout that was killed is undone first; without `to`, that is all. What is taken back here
+    is not rolled out again before a person approves it, see `review.tags.held`.
+
+    Args:
+        by: who wants it.
 
     Raises:
         RolloutBusy: a rollout is under way; ending its process takes its version back.
         PipelineError: there is nothing to return to.
         Unavailable: a server does not answer; run it again.
     """
+    held = {Tag.ROLLED_BACK_BY: by or "somebody"}
     with backend.lock(owner or this_process()):
         target = None if to is None else _existing(registry, to)
         for left in unfinished(registry):
+            if left.number != to:
+                registry.tag(left, held)
             move = Move(registry, backend, Plan(), report, left, _previous(registry, left))
             move.undo(reason)
             if target is None:
@@ -116,6 +124,7 @@ def roll_back(
         registry.tag(
             champion,
             {
+                **held,
                 Tag.ROLLOUT_PREVIOUS: target.number,
                 Tag.ROLLOUT_REASON: reason,
                 Tag.ROLLOUT: ROLLING_BACK,

@@ -159,6 +159,7 @@ class Move:
         self.report(f"{self.name}: put off; {self._serving()}")
 
     def _mark(self) -> None:
+        self._wanted_back(self.candidate)
         text = f"{_STARTED}: {self.plan.strategy} {self._shares()} %, {self._serving()}"
         self.registry.event(self.candidate, text)
         # Last of all: what is cut off before it has not begun.
@@ -219,10 +220,16 @@ class Move:
 
     def _close_undone(self, reason: str) -> None:
         if self.stable:
+            self._wanted_back(self.stable)
             self.registry.tag(self.stable, {Tag.STATUS: "champion"})
         self.registry.tag(self.candidate, {Tag.STATUS: "rolled_back", Tag.ROLLOUT_REASON: reason})
         self._drop_challenger()
         self._close("rolled_back", f"rolled back: {reason}")
+
+    def _wanted_back(self, version: Version) -> None:
+        """Forget that a person once took it back."""
+        if version.tags.get(Tag.ROLLED_BACK_BY):
+            self.registry.tag(version, {Tag.ROLLED_BACK_BY: ""})
 
     def _close(self, state: str, text: str) -> None:
         """The last line of its history, written once however often this is repeated."""

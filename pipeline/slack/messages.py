@@ -109,12 +109,12 @@ def cancelled(facts: Facts) -> Message:
     return _message("cancelled", ":x:", f"{facts.name}: run was stopped", facts)
 
 
-def rolled_back(facts: Facts, reason: str) -> Message:
-    """The version misbehaved and was taken back."""
+def rolled_back(facts: Facts, reason: str, by: str = "") -> Message:
+    """The version misbehaved and was taken back, or a person did so."""
     return _message(
         "rolled_back",
         ":rewind:",
-        f"{facts.name} was rolled back",
+        f"{facts.name} was rolled back{f' by {by}' if by else ''}",
         facts,
         f"Reason: {reason or 'none was recorded'}",
     )

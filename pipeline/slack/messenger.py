@@ -72,6 +72,16 @@ class Messenger:
             return True
         return self._tell(message, lambda: self.registry.note(run.info.run_id, {tag: now()}))
 
+    def rolled_back(self, number: int, reason: str, by: str) -> None:
+        """Tell that a person rolled a version back, which MLflow or Slack being down undoes not."""
+        try:
+            version = self.registry.version(number)
+            if version is not None:
+                message = messages.rolled_back(self.facts(version), reason, by)
+                self.about_version(version, message, now())
+        except PipelineError as error:
+            say(f"Slack was not told of it: {error}")
+
     def thresholds(self, version: Version, run: Run | None, *, serving: bool) -> None:
         """Tell when the version's F1 has crossed a set value since it was last looked at."""
         if version.f1 is None:

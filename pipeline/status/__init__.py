@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError, Unavailable
 from pipeline.evaluation import Value
 from pipeline.registry import Registry
 from pipeline.registry.versions import CHAMPION, RunTag, Tag, Version, when
+from pipeline.review import tags as review_tags
 from pipeline.settings import Settings
 from pipeline.status.serving import Serving, ask, moving_among
 
@@ -58,6 +59,19 @@ class Rollout(Value):
     state: str
     percent: int | None
     previous: int | None
+
+
+class Held(Value):
+    """A version newer than the champion that a person rolled back.
+
+    Attributes:
+        by: who.
+        detail: one sentence.
+    """
+
+    version: int
+    by: str
+    detail: str
 
 
 class RunLine(Value):
@@ -105,6 +119,7 @@ class Status(Value):
     champion: Line | None = None
     challenger: Line | None = None
     rollout: Rollout | None = None
+    held: tuple[Held, ...] = ()
     serving: Serving
     clocks: tuple[Clock, ...] = ()
     runs: tuple[RunLine, ...] = ()
@@ -149,6 +164,11 @@ def collect(settings: Settings) -> Status:
         champion=_line(champion, registry, at),
         challenger=_line(challenger, registry, at),
         rollout=moving and _rollout(moving),
+        held=tuple(
+            _held(one)
+            for one in versions
+            if review_tags.held(one) and (champion is None or one.number > champion.number)
+        ),
         serving=ask(quick, versions, champion, moving),
         clocks=(
             _clock(
@@ -200,6 +220,14 @@ def _rollout(version: Version) -> Rollout:
         state=version.tags[Tag.ROLLOUT],
         percent=_number(version.tags.get(Tag.ROLLOUT_PERCENT, "")),
         previous=_number(version.tags.get(Tag.ROLLOUT_PREVIOUS, "")),
+    )
+
+
+def _held(version: Version) -> Held:
+    return Held(
+        version=version.number,
+        by=version.tags[Tag.ROLLED_BACK_BY],
+        detail=review_tags.why_held(version),
     )
 
 

@@ -39,6 +39,8 @@ def show(status: Status, console: Console) -> None:
         table.add_row("challenger", _version(status.challenger, status.at))
         if status.rollout:
             table.add_row("rollout", _rollout(status.rollout))
+        for held in status.held:
+            table.add_row("held", f"[yellow]{escape(held.detail)}[/yellow]")
     table.add_row("predictor", _serving(status))
     for clock in status.clocks:
         table.add_row(clock.name, _clock(clock))

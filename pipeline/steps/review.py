@@ -28,7 +28,8 @@ def run(
         approved before. `pending` where a reviewer decides, after this run has ended.
 
     Raises:
-        Refused: the gate or a reviewer refused this version before.
+        Refused: the gate or a reviewer refused this version before, or no review is required and
+            a person rolled it back.
     """
     check_review(mode)
     registry = Registry(settings or load())

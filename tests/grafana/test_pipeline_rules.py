@@ -79,13 +79,13 @@ def test_review_waits_too_long(history: Begin, reader: Any, ago: int, state: str
 
 def test_decided_review(history: Begin, reader: Any) -> None:
     """Once somebody decided, nothing waits."""
-    from pipeline import review
+    from pipeline.review import answers
 
     past = history()
     number = past.asked(30 * HOUR)
     assert said(REVIEW, reader, past) == ["Alerting"]
 
-    review.reject(number, by="Ada", reason="no", settings=past.registry.settings)
+    answers.reject(number, by="Ada", reason="no", settings=past.registry.settings)
 
     assert said(REVIEW, reader, past) == []
 

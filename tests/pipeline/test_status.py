@@ -129,6 +129,23 @@ def test_during_a_rollout_the_candidate_may_serve(
     assert f"version 2 {words} at 50 %, beside version 1" in shown(found)
 
 
+def test_what_a_person_rolled_back_is_shown_until_something_newer_serves(
+    registry: Registry, add: Any, predictor: Any
+) -> None:
+    """Nightly runs leave it alone, so the line says why and what brings it back."""
+    registry.point(CHAMPION, add(FIRST), "first version")
+    add(SECOND, **{Tag.STATUS: "rolled_back", Tag.ROLLED_BACK_BY: "ada"})
+
+    found = status.collect(predictor(FIRST))
+    registry.point(CHAMPION, add(FOREIGN), "better")
+    later = status.collect(predictor(FOREIGN))
+
+    assert [(one.version, one.by) for one in found.held] == [(2, "ada")]
+    assert "version 2 was rolled back by ada" in shown(found, width=200)
+    assert "`python -m pipeline approve 2` brings it back" in shown(found, width=200)
+    assert later.held == ()
+
+
 def test_a_waiting_review_shows_when_it_expires(
     registry: Registry, add: Any, predictor: Any
 ) -> None:

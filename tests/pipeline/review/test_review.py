@@ -15,7 +15,9 @@ from slack_server import Slack
 
 from pipeline import review
 from pipeline.errors import PipelineError, Refused
-from pipeline.registry import CHALLENGER, Registry, Tag
+from pipeline.registry import CHALLENGER, CHAMPION, Registry, Tag
+from pipeline.review import answers
+from pipeline.review.tags import ReviewTag
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.server
@@ -93,6 +95,97 @@ def test_a_version_that_was_rolled_back_needs_a_new_approval(
     assert review.decide(number, registry, launches).outcome == "pending"
 
 
+@pytest.mark.parametrize("decided", ["approved", "not_required"])
+def test_what_a_person_rolled_back_stays_so_until_it_is_approved(
+    registry: Registry, settings: Settings, launches: Launches, decided: str
+) -> None:
+    """Not even a run without reviews brings it back, whatever its gate said meanwhile."""
+    number = taken_back(registry, decided)
+
+    for status in ("rolled_back", "refused", "candidate"):
+        registry.tag(reviewed.version(registry, number), {Tag.STATUS: status})
+        with pytest.raises(Refused, match=r"rolled back by ada \(slow\) .* approve 1` brings it"):
+            review.waive(number, registry)
+    line = answers.approve(number, "bob", settings, launches)
+
+    review.waive(number, registry)
+    assert (line, launches.numbers) == ("version 1 is approved", [number])
+    assert reviewed.challenger(registry) == number
+    assert reviewed.ask(registry, number) == "approved"
+
+
+def test_what_serves_is_not_held(registry: Registry) -> None:
+    """A rollback that was killed before it began has changed nothing."""
+    number = taken_back(registry, "not_required")
+    registry.point(CHAMPION, reviewed.version(registry, number), "still")
+
+    review.waive(number, registry)
+    registry.tag(reviewed.version(registry, number), {Tag.ROLLOUT: "rolling_back"})
+    with pytest.raises(Refused, match="rolled back by ada"):
+        review.waive(number, registry)
+
+
+def test_what_a_person_rolled_back_can_be_asked_about(
+    registry: Registry, settings: Settings, launches: Launches
+) -> None:
+    """A review that nobody decides leaves it where it is; one that was asked can be approved."""
+    number = taken_back(registry, "not_required")
+    assert reviewed.ask(registry, number) == "pending"
+    reviewed.click(registry, number, "expired")
+    expired = review.decide(number, registry, launches)
+
+    with pytest.raises(Refused, match="rolled back by ada"):
+        review.waive(number, registry)
+    assert reviewed.ask(registry, number) == "pending"
+    reviewed.click(registry, number, "approved")
+    approved = review.decide(number, registry, launches)
+
+    assert (expired.outcome, approved.outcome) == ("expired", "approved")
+    assert launches.numbers == [number]
+    review.waive(number, registry)
+
+
+def test_approving_brings_nothing_back_that_was_refused(
+    registry: Registry, settings: Settings, launches: Launches
+) -> None:
+    """The gate's word and a reviewer's are about more than the rollback, and no tag is left."""
+    number = taken_back(registry, "not_required")
+    registry.tag(reviewed.version(registry, number), {Tag.GATE: "refused"})
+    before = reviewed.tags(registry, number)
+
+    with pytest.raises(Refused, match="the gate refused version 1"):
+        answers.approve(number, "bob", settings, launches)
+    with pytest.raises(Refused, match="the gate refused version 1"):
+        answers.reject(number, "bob", "", settings, launches)
+
+    assert (reviewed.tags(registry, number), launches.started) == (before, [])
+
+
+def test_a_tag_for_what_a_person_rolled_back_names_the_command(
+    registry: Registry, slack: Slack, launches: Launches
+) -> None:
+    """Nobody was asked: the tag alone has no effect, and the reviewer hears what has."""
+    number = taken_back(registry, "not_required")
+    reviewed.click(registry, number, "approved")
+
+    decision = review.decide(number, registry, launches)
+
+    assert (decision.outcome, launches.started) == ("ignored", [])
+    assert "`python -m pipeline approve 1` brings it back" in slack.shown()
+
+
+def taken_back(registry: Registry, decided: str) -> int:
+    """A version that was rolled out after this decision, and that a person rolled back."""
+    tags = {
+        Tag.STATUS: "rolled_back",
+        Tag.ROLLED_BACK_BY: "ada",
+        Tag.ROLLOUT_REASON: "slow",
+        Tag.REVIEW: decided,
+        ReviewTag.DECISION: decided,
+    }
+    return reviewed.register(registry, **tags)
+
+
 def test_a_newer_challenger_takes_the_place_of_one_that_waits(
     registry: Registry, slack: Slack, launches: Launches
 ) -> None:
@@ -135,9 +228,9 @@ def test_the_command_line_decides_as_the_page_does(
     """And it knows who; deciding twice says the same, and asks for the rollout again, which
     starts none where one runs or has ended well."""
     first = reviewed.asked(registry)
-    lines = [review.approve(first, "ada", settings, launches) for _ in range(2)]
+    lines = [answers.approve(first, "ada", settings, launches) for _ in range(2)]
     second = reviewed.asked(registry)
-    lines.append(review.reject(second, "ada", "too slow", settings, launches))
+    lines.append(answers.reject(second, "ada", "too slow", settings, launches))
 
     assert lines == ["version 1 is approved", "version 1 is approved", "version 2 is rejected"]
     assert launches.started == [
@@ -153,19 +246,19 @@ def test_approving_again_starts_a_rollout_that_failed(
 ) -> None:
     """Until the version serves, was taken back, or lost its place: then the line says so."""
     number = reviewed.asked(registry)
-    review.approve(number, "ada", settings, launches)
+    answers.approve(number, "ada", settings, launches)
 
-    review.approve(number, "ada", settings, launches)
+    answers.approve(number, "ada", settings, launches)
     failed = len(launches.started)
     registry.tag(reviewed.version(registry, number), {Tag.STATUS: "champion"})
-    served = review.approve(number, "ada", settings, launches)
+    served = answers.approve(number, "ada", settings, launches)
     registry.tag(reviewed.version(registry, number), {Tag.STATUS: "rolled_back"})
     with pytest.raises(Refused, match="version 1 was approved and rolled back since"):
-        review.approve(number, "ada", settings, launches)
+        answers.approve(number, "ada", settings, launches)
     registry.tag(reviewed.version(registry, number), {Tag.STATUS: "challenger"})
     reviewed.asked(registry)
     with pytest.raises(Refused, match="not the challenger any more: version 2 took its place"):
-        review.approve(number, "ada", settings, launches)
+        answers.approve(number, "ada", settings, launches)
 
     assert (failed, served) == (2, "version 1 is approved")
     assert len(launches.started) == failed
@@ -178,9 +271,9 @@ def test_the_command_line_refuses_what_has_no_effect(
     number = reviewed.register(registry)
 
     with pytest.raises(Refused, match="version 1 is not under review"):
-        review.approve(number, "ada", settings, launches)
+        answers.approve(number, "ada", settings, launches)
     with pytest.raises(PipelineError, match="has no version 99"):
-        review.reject(99, "ada", "", settings, launches)
+        answers.reject(99, "ada", "", settings, launches)
 
     assert Tag.REVIEW not in reviewed.tags(registry, number)
 

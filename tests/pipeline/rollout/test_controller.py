@@ -51,7 +51,9 @@ def roll_out(
 
 
 def roll_back(registry: Registry, backend: Backend, to: int | None = None) -> Outcome:
-    return controller.roll_back(registry, backend, to, "by hand", report=lambda text: None)
+    return controller.roll_back(
+        registry, backend, to, "by hand", by="ada", report=lambda text: None
+    )
 
 
 def serving(registry: Registry) -> int | None:
@@ -450,6 +452,35 @@ def test_roll_back_returns_to_the_champion_before(
     assert (world.stable, serving(registry)) == (OLD, champion)
     assert rollouts.tags(registry, champion)[Tag.STATUS] == "champion"
     assert rollouts.tags(registry, candidate)[Tag.ROLLOUT_REASON] == "by hand"
+
+
+def test_who_rolled_back_by_hand_stands_on_the_version_until_it_is_rolled_out(
+    registry: Registry, world: World, champion: int, candidate: int
+) -> None:
+    """So that nothing but a person brings it back; what takes a version back by itself names
+    nobody."""
+    roll_out(candidate, registry, Backend(world))
+
+    roll_back(registry, Backend(world))
+    by_hand = rollouts.tags(registry, candidate)[Tag.ROLLED_BACK_BY]
+    world.manners[NEW] = Manner(entities=[])
+    roll_out(candidate, registry, Backend(world))
+
+    tags = rollouts.tags(registry, candidate)
+    assert (by_hand, tags[Tag.ROLLED_BACK_BY], tags[Tag.STATUS]) == ("ada", "", "rolled_back")
+
+
+def test_going_back_to_a_version_forgets_that_it_was_taken_back(
+    registry: Registry, world: World, champion: int, candidate: int
+) -> None:
+    """A person wants it again; the one that gives way is held."""
+    roll_out(candidate, registry, Backend(world))
+    roll_back(registry, Backend(world))
+
+    roll_back(registry, Backend(world), to=candidate)
+
+    assert rollouts.tags(registry, candidate)[Tag.ROLLED_BACK_BY] == ""
+    assert rollouts.tags(registry, champion)[Tag.ROLLED_BACK_BY] == "ada"
 
 
 def test_roll_back_to_a_version_by_number(

@@ -152,7 +152,7 @@ def test_killed_after_every_call_and_run_again(good: bool, store: Settings, tmp_
 
 def test_a_killed_roll_back_is_completed(store: Settings, tmp_path: Path) -> None:
     """Wherever `rollback` is killed once it has begun, the next rollout completes it first."""
-    for calls in count(3):  # before, it has not said what it wants
+    for calls in count(4):  # before, it has not said what it wants
         fresh = store.model_copy(update={"model_name": f"model-{uuid4().hex[:8]}"})
         with rollouts.running(World()) as world:
             rollouts.first_champion(fresh, tmp_path / "golden", world, OLD)

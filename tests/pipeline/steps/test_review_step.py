@@ -61,6 +61,24 @@ def test_a_rejected_version_ends_the_run_as_refused(
     assert tags[RunTag.REASON].startswith("version 1 was rejected in review")
 
 
+def test_what_a_person_rolled_back_ends_the_run_as_refused(
+    settings: Settings, registry: Registry
+) -> None:
+    """Where no review is required: the run says who did so, and what brings the version back."""
+    tags = {Tag.STATUS: "rolled_back", Tag.ROLLED_BACK_BY: "ada", Tag.ROLLOUT_REASON: "by hand"}
+    number = reviewed.register(registry, **tags)
+
+    with pytest.raises(Refused):
+        review.run(number, job="job-1", mode="none", settings=settings)
+
+    found = run_tags(registry)
+    assert (found[RunTag.OUTCOME], found[RunTag.VERSION]) == ("refused", "1")
+    assert found[RunTag.REASON] == (
+        "version 1 was rolled back by ada and is not rolled out again by itself; "
+        "`python -m pipeline approve 1` brings it back"
+    )
+
+
 def test_another_mode_is_refused(settings: Settings) -> None:
     """The message names what there is."""
     with pytest.raises(SettingsError, match="it must be 'none' or 'required'"):
