@@ -207,18 +207,27 @@ class Registry:
             job: the pipeline run's own id, so that a step that is tried again goes on in
                 the same MLflow run.
         """
+        if found := self.known_run(job):
+            return found
         with self._asking():
-            experiment = self._experiment()
+            return self.client.create_run(
+                self._experiment(), tags={RunTag.JOB: job}, run_name=job[-40:]
+            )
+
+    def known_run(self, job: str) -> Run | None:
+        """The MLflow run of a pipeline run; None where there is none. Asking makes nothing."""
+        with self._asking():
+            experiment = self.client.get_experiment_by_name(self.settings.experiment)
+            if experiment is None:
+                return None
             found = self.client.search_runs(
-                [experiment],
+                [experiment.experiment_id],
                 f"tags.`{RunTag.JOB}` = '{job}'",
                 max_results=1,
                 # Should two have been made at once, all steps go on in the same one.
                 order_by=["attributes.start_time ASC"],
             )
-            if found:
-                return found[0]
-            return self.client.create_run(experiment, tags={RunTag.JOB: job}, run_name=job[-40:])
+        return found[0] if found else None
 
     def runs(self, most: int = 10) -> list[Run]:
         """The latest pipeline runs, newest first."""

@@ -21,7 +21,6 @@ from pipeline import parameters
 from pipeline.errors import PipelineError
 from pipeline.runs import outcome as outcome_of
 from pipeline.runs.connection import asking, connect, named, once, pages
-from pipeline.runs.outcome import Outcome
 from pipeline.settings import Settings
 
 GRAPHS = ("refresh", "rollout")
@@ -219,7 +218,8 @@ def run(
     """Run a graph, and follow it to its end where asked to.
 
     Returns:
-        The exit code of the command line: 0, or that of what happened.
+        The exit code of the command line: 0, that of what happened, or that of why MLflow does
+        not say what happened.
 
     Raises:
         Unavailable: Kubeflow does not answer. A run that was started goes on.
@@ -252,22 +252,22 @@ def follow(graph: str, run_id: str, client: Any, settings: Settings, console: Co
         if found.state in _ENDED:
             break
         time.sleep(POLL_SECONDS)
-    came_to = _came_to(run_id, settings)
-    if found.state == "SUCCEEDED":
-        why = f": {came_to.reason}" if came_to.reason else ""
-        console.print(Text(f"{graph}: {came_to}{why}"), soft_wrap=True)
-        return came_to.exit_code
-    reason = came_to.reason or (found.error.message if found.error else "")
-    why = f": {reason}" if reason else ""
-    console.print(Text(f"{graph}: {_ENDED[found.state]}{why}"), soft_wrap=True)
-    return PipelineError.exit_code
-
-
-def _came_to(run_id: str, settings: Settings) -> Outcome:
+    well, words = found.state == "SUCCEEDED", _ENDED[found.state]
+    code, reason = PipelineError.exit_code, ""
     try:
-        return outcome_of.of(run_id, settings)
+        # Steps leave it there: that no step failed may as well be a refusal or a rollback.
+        came_to = outcome_of.of(run_id, settings)
     except PipelineError as error:
-        return Outcome(reason=f"what it came to is in MLflow: {error}")
+        if well:
+            code, reason = error.exit_code, f"what it came to is not known: {error}"
+    else:
+        reason = came_to.reason
+        if well:
+            code, words = came_to.exit_code, str(came_to)
+    reason = reason or (found.error.message if found.error else "")
+    why = f": {reason}" if reason else ""
+    console.print(Text(f"{graph}: {words}{why}"), soft_wrap=True)
+    return code
 
 
 def run_url(run_id: str, settings: Settings) -> str:

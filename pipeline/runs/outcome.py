@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.errors import Refused, RolloutFailed
+from pipeline.errors import PipelineError, Refused, RolloutFailed
 from pipeline.settings import Settings
 
 FAILED = "failed"
@@ -45,11 +45,18 @@ def of(job: str, settings: Settings) -> Outcome:
 
     Raises:
         Unavailable: MLflow does not answer.
+        PipelineError: it knows no such run.
     """
     from pipeline.registry import Registry, RunTag
 
     registry = Registry(settings)
-    found = registry.run(job)
+    found = registry.known_run(job)
+    if found is None:
+        raise PipelineError(
+            f"MLflow at {settings.tracking_uri} has no run of {job} in the experiment "
+            f"{settings.experiment}; PIPELINE_TRACKING_URI and PIPELINE_EXPERIMENT must be those "
+            "of its steps"
+        )
     tags = found.data.tags
     version = tags.get(RunTag.VERSION, "")
     return Outcome(

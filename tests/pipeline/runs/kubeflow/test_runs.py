@@ -5,12 +5,15 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from kubeflow_api import Kubeflow
 from rich.console import Console
 
 from pipeline.errors import PipelineError, SettingsError, Unavailable
+from pipeline.local.process import Process, free_port
+from pipeline.registry import Registry
 from pipeline.runs import connection, kubeflow, outcome, recurring
 from pipeline.runs.outcome import Outcome
 from pipeline.settings import Settings
@@ -225,6 +228,38 @@ def test_following_shows_steps_and_ends_with_the_outcome(
     assert said == lines[-1]
     assert lines[1:4] == ["  evaluate: running", "  evaluate: succeeded", "  register: running"]
     assert "driver" not in _shown(console)
+
+
+def test_what_mlflow_does_not_tell_is_no_success(
+    server: Kubeflow, settings: Settings, console: Console
+) -> None:
+    """The run may have been refused or rolled back: nobody knows here."""
+    server.states = [_tasks("SUCCEEDED", evaluate="SUCCEEDED")]
+    down = f"http://127.0.0.1:{free_port()}"
+    blind = settings.model_copy(update={"tracking_uri": down})
+
+    code = kubeflow.run("refresh", ARGUMENTS, blind, console=console)
+
+    assert code == Unavailable.exit_code
+    last = _shown(console).splitlines()[-1]
+    assert last.startswith(f"refresh: succeeded: what it came to is not known: MLflow at {down}")
+
+
+@pytest.mark.server
+def test_another_mlflow_than_that_of_the_steps_is_named(
+    server: Kubeflow, settings: Settings, console: Console, mlflow_server: Process
+) -> None:
+    """A run that it does not know is no success either, and is not made there."""
+    server.states = [_tasks("SUCCEEDED", evaluate="SUCCEEDED")]
+    update = {"tracking_uri": mlflow_server.url, "experiment": f"other-{uuid4().hex[:8]}"}
+    other = settings.model_copy(update=update)
+
+    code = kubeflow.run("refresh", ARGUMENTS, other, console=console)
+
+    assert code == PipelineError.exit_code
+    assert f"MLflow at {mlflow_server.url} has no run of " in _shown(console)
+    assert "PIPELINE_TRACKING_URI" in _shown(console)
+    assert Registry(other).client.get_experiment_by_name(other.experiment) is None
 
 
 def test_same_name_is_started_once(server: Kubeflow, settings: Settings) -> None:
