@@ -21,7 +21,13 @@ component = dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_
 
 @component
 def fetch_data(
-    job: str, source: str, max_age_hours: float, min_examples: int, data: Output[Dataset]
+    job: str,
+    source: str,
+    max_age_hours: float,
+    min_examples: int,
+    protected_labels: list,
+    min_label_f1: dict,
+    data: Output[Dataset],
 ) -> None:
     """Fetch and check the data that candidate and champion are measured on."""
     from pathlib import Path
@@ -37,6 +43,7 @@ def fetch_data(
         job=job,
         max_age_hours=max_age_hours,
         min_examples=min_examples,
+        labels=(*protected_labels, *min_label_f1),
     )
 
 

@@ -175,6 +175,12 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:60]}…")
 
 
+def listed(names: Sequence[str]) -> str:
+    """Labels as a message lists them; of many the first ones."""
+    more = f" and {len(names) - MOST_PROBLEMS} more" if len(names) > MOST_PROBLEMS else ""
+    return ", ".join(map(shown, names[:MOST_PROBLEMS])) + more
+
+
 def _rows(path: Path, problems: list[str]) -> Iterator[Row]:
     """The rows that can be read; of each other line, what is wrong with it."""
     source = path.name.split(".", 1)[0]

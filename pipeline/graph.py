@@ -175,6 +175,9 @@ def refresh(
                 source=eval_data,
                 max_age_hours=max_data_age_hours,
                 min_examples=min_examples,
+                # A misspelt label is found before anything is trained.
+                protected_labels=protected_labels,
+                min_label_f1=min_label_f1,
             ),
             FETCH,
         )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from pipeline.dataset import listed
 from pipeline.errors import SettingsError
 from pipeline.evaluation import Check, Difference, Evaluation, Value
 from pipeline.measuring.metrics import MEGABYTE
@@ -80,24 +81,21 @@ def _of_scores(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check]:
         if label in labels and labels[label].support:
             yield _at_least(name, f"F1 of {label!r}", labels[label].f1, least)
         else:
-            detail = f"label {label!r} has a limit and does not occur in the data"
-            yield Check(name=name, passed=False, value=0, limit=least, detail=detail)
+            yield _unknown(name, label, "has a limit", evaluation, least)
 
 
 def _of_regression(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check]:
-    comparison = evaluation.comparison
-    if comparison is None:
-        return
-    yield _no_loss("regression", "F1", comparison.micro, limits.max_regression)
+    comparison, known = evaluation.comparison, evaluation.candidate.labels
+    if comparison is not None:
+        yield _no_loss("regression", "F1", comparison.micro, limits.max_regression)
     for label in limits.protected_labels:
         name = f"regression:{label}"
-        if label in comparison.labels:
+        # Before there is a champion as well: a misspelt label would protect nothing from then on.
+        if label not in known or not known[label].support:
+            yield _unknown(name, label, "is protected", evaluation, -limits.max_regression)
+        elif comparison is not None:
             difference = comparison.labels[label]
             yield _no_loss(name, f"F1 of {label!r}", difference, limits.max_regression)
-        else:
-            detail = f"label {label!r} is protected and does not occur in the data"
-            limit = -limits.max_regression
-            yield Check(name=name, passed=False, value=0, limit=limit, detail=detail)
 
 
 def _of_cost(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check]:
@@ -108,6 +106,14 @@ def _of_cost(evaluation: Evaluation, limits: GateLimits) -> Iterator[Check]:
     if limits.max_size_mb:
         size = ours.subject.size_bytes / MEGABYTE
         yield _at_most("max_size_mb", "MB of weights", size, limits.max_size_mb)
+
+
+def _unknown(name: str, label: str, what: str, evaluation: Evaluation, limit: float) -> Check:
+    detail = (
+        f"label {label!r} {what} and does not occur in the data, which has "
+        f"{listed(evaluation.dataset.labels)}"
+    )
+    return Check(name=name, passed=False, value=0, limit=limit, detail=detail)
 
 
 def _at_least(name: str, what: str, value: float, least: float) -> Check:

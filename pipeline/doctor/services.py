@@ -28,16 +28,14 @@ _SLACK_PATH = re.compile(r"^/(services/T\w+/B\w+/\w+|triggers/\w+/\d+/\w+|workfl
 
 
 def data(source: str, settings: Settings) -> Finding:
-    """Whether the evaluation data can be fetched and is in the right form."""
-    from pipeline import dataset
-    from pipeline.data import storage
+    """Whether a run would take the evaluation data, unless its flags ask for more."""
+    from pipeline.steps import fetch_data
 
     if not source:
         return unset(DATA, "not named (--eval-data)")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            storage.copy(source, dataset.PATTERN, Path(folder), settings)
-            files = dataset.read(Path(folder))
+            files, *_ = fetch_data.copied(source, Path(folder), settings)
     except PipelineError as error:
         return wrong(DATA, str(error), "python -m pipeline run --help says what data looks like")
     rows = sum(len(file.rows) for file in files)

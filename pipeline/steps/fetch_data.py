@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 from pipeline import dataset
 from pipeline import settings as configuration
 from pipeline.data import inspection, storage
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingsError
 from pipeline.evaluation import Dataset
 from pipeline.progress import say
 from pipeline.registry import faults
@@ -34,6 +35,7 @@ def run(
     job: str,
     max_age_hours: float = 0,
     min_examples: int = 5,
+    labels: Collection[str] = (),
     disjoint_from: Path | None = None,
     settings: Settings | None = None,
 ) -> Dataset:
@@ -45,22 +47,23 @@ def run(
         source: a folder, or `s3://bucket/prefix`.
         max_age_hours: oldest that the newest file may be; 0 takes any age.
         min_examples: fewest mentions of each label.
+        labels: those that the data must have, as limits are set for them.
         disjoint_from: a folder of the other role, with which no text may be shared.
 
     Raises:
         DataError: it is missing, malformed, too old or overlaps; names file and line.
-        SettingsError: the credentials for S3 are missing or refused.
+        SettingsError: the data has none of these labels, or the credentials for S3 are missing
+            or refused.
         Unavailable: S3 or MLflow does not answer.
     """
     settings = settings or configuration.load()
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        items = storage.copy(source, dataset.PATTERN, part, settings)
-        newest = max(item.modified for item in items)
-        age_hours = _age_hours(newest, datetime.now(timezone.utc), max_age_hours, source)
-        files = dataset.read(part)
-        inspection.check(files, min_examples)
+        files, newest, age_hours = copied(
+            source, part, settings, max_age_hours=max_age_hours, min_examples=min_examples
+        )
+        _check_labels(files, labels)
         if disjoint_from is not None:
             inspection.check_disjoint(files, dataset.read(disjoint_from))
         found = dataset.describe(files, source, newest)
@@ -74,6 +77,40 @@ def run(
         f"{len(found.labels)} labels, {age_hours:.1f} h old, digest {found.digest[:12]}"
     )
     return found
+
+
+def copied(
+    source: str,
+    folder: Path,
+    settings: Settings,
+    *,
+    max_age_hours: float = 0,
+    min_examples: int = 5,
+) -> tuple[list[dataset.File], datetime, float]:
+    """Copy a source into a folder and check it by itself.
+
+    Returns:
+        What it holds, when its newest file was written, and its age in hours.
+
+    Raises:
+        DataError, SettingsError, Unavailable: as `run`.
+    """
+    items = storage.copy(source, dataset.PATTERN, folder, settings)
+    newest = max(item.modified for item in items)
+    age_hours = _age_hours(newest, datetime.now(timezone.utc), max_age_hours, source)
+    files = dataset.read(folder)
+    inspection.check(files, min_examples)
+    return files, newest, age_hours
+
+
+def _check_labels(files: Sequence[dataset.File], wanted: Collection[str]) -> None:
+    known = sorted({label for file in files for label in file.labels})
+    for label in wanted:
+        if label not in known:
+            raise SettingsError(
+                f"protected_labels or min_label_f1 name the label {dataset.shown(label)}, which "
+                f"does not occur in the evaluation data; it has {dataset.listed(known)}"
+            )
 
 
 def _age_hours(newest: datetime, now: datetime, limit: float, source: str) -> float:

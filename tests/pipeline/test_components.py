@@ -76,12 +76,19 @@ def test_data_is_fetched_for_evaluation(
 ) -> None:
     """The evaluation data goes where kfp says."""
     components.fetch_data.python_func(
-        job="j", source="s", max_age_hours=1.0, min_examples=2, data=_artifact(tmp_path / "d")
+        job="j",
+        source="s",
+        max_age_hours=1.0,
+        min_examples=2,
+        protected_labels=["person"],
+        min_label_f1={"city": 0.5},
+        data=_artifact(tmp_path / "d"),
     )
 
     [(name, given)] = calls
     assert name == "fetch_data"
     assert (tmp_path / "d", "eval", "j") == (given["out"], given["role"], given["job"])
+    assert given["labels"] == ("person", "city")
 
 
 def test_without_training_data_the_model_is_taken_as_it_is(

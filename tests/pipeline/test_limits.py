@@ -82,13 +82,15 @@ def test_a_protected_label_may_not_fall() -> None:
 
 
 def test_a_protected_label_must_be_measured() -> None:
-    """Where there is a champion to lose against."""
+    """Also before there is a champion to lose against: a misspelt one would protect nothing."""
     with_champion = labelled.evaluation(champion=labelled.measured())
 
-    assert [one.name for one in failed(with_champion, protected_labels=("date",))] == [
-        "regression:date"
-    ]
-    assert failed(labelled.evaluation(), protected_labels=("date",)) == []
+    for evaluation in (with_champion, labelled.evaluation()):
+        [check] = failed(evaluation, protected_labels=("city", "date"))
+        assert check.name == "regression:date"
+        assert check.detail == (
+            "label 'date' is protected and does not occur in the data, which has 'city', 'person'"
+        )
 
 
 def test_data_without_mentions_refuses() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import canned
 import findings
+import labelled
 import pytest
 from boto3.session import Session
 
@@ -47,6 +50,23 @@ def test_data_that_cannot_be_used(tmp_path: Path) -> None:
 
     assert [one.state for one in found] == ["wrong", "wrong", "wrong"]
     assert "x.jsonl line 1" in found[1].text
+
+
+def test_data_that_a_run_would_refuse(tmp_path: Path) -> None:
+    """What is fine row by row is held against each other, as the first step of a run does."""
+    rows = labelled.sentences()
+    twice = labelled.write(tmp_path / "twice" / "a.jsonl", [*rows, rows[0]]).parent
+    rare = labelled.write(tmp_path / "rare" / "a.jsonl", rows[:4]).parent
+    ahead = labelled.write(tmp_path / "ahead" / "a.jsonl", rows)
+    os.utime(ahead, (time.time() + 9_000,) * 2)
+
+    found = [services.data(str(one), Settings()) for one in (twice, rare, ahead.parent)]
+
+    assert [one.state for one in found] == ["wrong", "wrong", "wrong"]
+    for one, said in zip(
+        found, ("is a duplicate of", "fewer than 5", "in the future"), strict=True
+    ):
+        assert said in one.text
 
 
 @pytest.mark.server

@@ -13,7 +13,7 @@ import labelled
 import pytest
 
 from pipeline.dataset import digest, read
-from pipeline.errors import DataError, PipelineError
+from pipeline.errors import DataError, PipelineError, SettingsError
 from pipeline.evaluation import Dataset
 from pipeline.steps import fetch_data
 
@@ -118,6 +118,21 @@ def test_a_clock_that_is_ahead_is_told(
         fetch_data.run(str(source), tmp_path / "out", role="eval", job="j", settings=settings)
 
     assert age == 0
+
+
+def test_a_label_with_a_limit_must_occur(source: Path, tmp_path: Path, settings: Settings) -> None:
+    """A misspelt one is found before anything is trained, and those that there are are named."""
+    with pytest.raises(SettingsError, match=r"name the label 'persn', .* has 'city', 'person'$"):
+        fetch_data.run(
+            str(source),
+            tmp_path / "out",
+            role="eval",
+            job="j",
+            labels=("city", "persn"),
+            settings=settings,
+        )
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_data_leaves_what_was_there(source: Path, tmp_path: Path, settings: Settings) -> None:
