@@ -13,6 +13,10 @@ from pipeline.local import home
 
 Command = Callable[[argparse.Namespace], int]
 
+_SHORTEST_PAUSE = 5
+"""Seconds between two looks at reviews, each of which asks MLflow for all versions."""
+_LONGEST_PAUSE = 86_400
+
 _EXAMPLES = """
 a first run on this machine (MLflow and the predictor must be up, see `doctor`):
   python -m pipeline run --local --eval-data examples/eval --review none
@@ -100,11 +104,13 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for scripts")
 
     doctor = command("doctor", commands.doctor, "check every server and right: ok, or what to do")
-    doctor.add_argument("--eval-data", default="", help="look whether this data can be read")
+    doctor.add_argument("--eval-data", default="", help="check this data as a run does")
     doctor.add_argument("--send", action="store_true", help="send a test message to Slack as well")
 
     poll = command("poll", commands.poll, "look for decided reviews, and act on them")
-    poll.add_argument("--every", type=float, default=0, metavar="SECONDS", help="go on looking")
+    poll.add_argument(
+        "--every", type=_pause, metavar="SECONDS", help="go on looking, so often; 5 or more"
+    )
 
     webhook = command("webhook", commands.webhook, "take MLflow's webhooks, and act on reviews")
     webhook.add_argument("--port", type=int, default=8090)
@@ -126,6 +132,19 @@ def parser() -> argparse.ArgumentParser:
         help="its folder, new, empty or an earlier demo's; that is emptied (default: %(default)s)",
     )
     return root
+
+
+def _pause(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    # Written so that a value that is no number passes nothing.
+    if not _SHORTEST_PAUSE <= seconds <= _LONGEST_PAUSE:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no pause; it must be from {_SHORTEST_PAUSE} to {_LONGEST_PAUSE} seconds"
+        )
+    return seconds
 
 
 if __name__ == "__main__":

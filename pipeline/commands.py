@@ -68,7 +68,8 @@ def approve(options: argparse.Namespace) -> int:
     """`approve`: the same as setting the tag in the MLflow UI."""
     from pipeline.review import answers
 
-    _console().print(answers.approve(options.version, _me(), _settings()))
+    settings = _reached(_settings())
+    _console().print(answers.approve(options.version, _me(), settings))
     return 0
 
 
@@ -76,7 +77,8 @@ def reject(options: argparse.Namespace) -> int:
     """`reject`: the same as setting the tag in the MLflow UI, with a reason."""
     from pipeline.review import answers
 
-    _console().print(answers.reject(options.version, _me(), options.reason, _settings()))
+    settings = _reached(_settings())
+    _console().print(answers.reject(options.version, _me(), options.reason, settings))
     return 0
 
 
@@ -87,7 +89,7 @@ def rollback(options: argparse.Namespace) -> int:
     from pipeline.slack.messenger import Messenger
     from pipeline.steps.roll_out import backend
 
-    settings = _settings()
+    settings = _reached(_settings())
     registry, by = Registry(settings), _me()
     outcome = controller.roll_back(registry, backend(settings), options.to, options.reason, by=by)
     if outcome.state == "rolled_back":
@@ -116,10 +118,10 @@ def poll(options: argparse.Namespace) -> int:
     """`poll`: decided reviews, once or for good."""
     from pipeline.review import poll as of
 
-    if options.every:
+    if options.every is not None:
         of.poll(_settings(), options.every)
     else:
-        of.poll_once(_settings())
+        of.poll_once(_reached(_settings()))
     return 0
 
 
@@ -129,8 +131,8 @@ def webhook(options: argparse.Namespace) -> int:
 
     settings = _settings()
     if options.url:
-        of.ensure(settings, options.url)
-    of.serve(settings, options.address, options.port)
+        _reached(settings)
+    of.serve(settings, options.address, options.port, options.url or "")
     return 0
 
 
@@ -168,13 +170,14 @@ def _settings(options: argparse.Namespace | None = None) -> Settings:
     return settings.model_copy(update={"kfp_host": host}) if host else settings
 
 
-def _reached(settings: Settings) -> None:
-    """Tell whoever waits at once that there is no MLflow, which steps would ask for minutes."""
+def _reached(settings: Settings) -> Settings:
+    """Tell whoever waits at once that there is no MLflow, which would be asked for minutes."""
     from pipeline.doctor import tracking
 
     found = tracking.reachable(settings.impatient())
     if found.state == "wrong":
         raise Unavailable(f"{found.text}; {found.remedy}")
+    return settings
 
 
 def _served(settings: Settings, *, waits: bool) -> None:

@@ -8,7 +8,9 @@ lost, or was taken by a process that then died, is so made up for.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline import review
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.progress import say
 from pipeline.registry import Registry, Tag
 from pipeline.review.deliveries import Deliveries, Rejected, check
 from pipeline.review.worker import Worker
@@ -110,12 +113,43 @@ def app(
     return service
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Run the service until it is told to stop."""
+def serve(settings: Settings, host: str, port: int, url: str = "") -> None:
+    """Run the service until it is told to stop.
+
+    Args:
+        host: the address to listen at.
+        url: have MLflow deliver here, see `ensure`.
+
+    Raises:
+        SettingsError: there is no secret, or the port cannot be had.
+        PipelineError: MLflow refused the webhook.
+    """
     import uvicorn
 
     # Its access log would hold one line for every tag that anybody sets.
-    uvicorn.run(app(settings), host=host, port=port, access_log=False, log_level="warning")
+    config = uvicorn.Config(app(settings), access_log=False, log_level="warning")
+    with _listener(host, port) as listener:
+        if url:
+            ensure(settings, url)
+        name = f"[{host}]" if ":" in host else host
+        say(f"listening at http://{name}:{listener.getsockname()[1]}{PATH}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket of this address. uvicorn's own would end the process in its own words."""
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except (OSError, OverflowError) as error:
+        found.close()
+        why = "does not exist"
+        if isinstance(error, OSError):
+            taken = error.errno == errno.EADDRINUSE
+            why = f"of {host} {'is taken' if taken else f'cannot be had: {error.strerror}'}"
+        raise SettingsError(f"port {port} {why}; choose another with --port") from None
+    return found
 
 
 def ensure(settings: Settings, url: str) -> str:

@@ -49,7 +49,7 @@ def connect(settings: Settings) -> Any:
     """A `kfp.Client`.
 
     Raises:
-        SettingsError: no address is set.
+        SettingsError: no address is set, or one that is none.
         Unavailable: Kubeflow does not answer.
         PipelineError: it refuses this account.
     """
@@ -83,6 +83,11 @@ def connect(settings: Settings) -> Any:
 
     if not settings.kfp_host:
         raise SettingsError("name the Kubeflow Pipelines API with --host or PIPELINE_KFP_HOST")
+    if not settings.kfp_host.startswith(("http://", "https://")):
+        raise SettingsError(
+            f"--host or PIPELINE_KFP_HOST is {settings.kfp_host}; it must begin with http:// or "
+            "https://"
+        )
     with asking(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that servers must be of version 2
         token = settings.kfp_token.get_secret_value() or None

@@ -123,6 +123,9 @@ def _run_in(
         process.start()
         for line in lines(log, begin, lambda: _ended(process)):
             watcher.read(line)
+    except KeyboardInterrupt:
+        watcher.stopping(GRACE_SECONDS)
+        raise
     finally:
         watcher.close()
         code = process.stop()

@@ -53,6 +53,7 @@ class Watcher:
         self._console = console
         self._status = console.status("") if console else None
         self._since = 0.0
+        self._step = ""
         self._error: tuple[int, str] | None = None
 
     def read(self, line: str) -> None:
@@ -64,6 +65,13 @@ class Watcher:
         elif SAID in line:
             self._say(line.partition(SAID)[2].rstrip())
 
+    def stopping(self, seconds: float) -> None:
+        """Show that the step which runs is being ended, and how long that may take."""
+        what = f"stopping {self._step}" if self._step else "stopping"
+        if self._console:
+            text = f"{what}: it has up to {seconds:.0f} s to end; a rollout is taken back first"
+            self._console.print(Text(text, "bold"), soft_wrap=True)
+
     def close(self) -> None:
         """Stop showing that something is under way."""
         if self._status:
@@ -71,6 +79,7 @@ class Watcher:
 
     def _start(self, step: str) -> None:
         self._since = time.monotonic()
+        self._step = step
         self._error = None
         if self._console and self._status:
             self._console.print(Text(step, "bold"))
@@ -87,6 +96,7 @@ class Watcher:
         if not well and not self.failure:
             code, reason = self._error or (PipelineError.exit_code, "it was killed")
             self.failure = Failure(step, code, reason)
+        self._step = ""
         self.close()
         if self._console:
             word = Text("  ok", "green") if well else Text("  failed", "bold red")

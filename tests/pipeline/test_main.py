@@ -223,6 +223,56 @@ def test_a_home_that_is_a_file(
     assert re.fullmatch(f"pipeline: PIPELINE_HOME: {file}.*: .*\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    "command", [("rollback",), ("approve", "7"), ("reject", "7"), ("poll",)], ids=lambda one: one[0]
+)
+def test_without_mlflow_a_command_says_so_at_once(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is asked once and briefly, and the line says what to do."""
+    monkeypatch.setenv("PIPELINE_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+
+    code = main(command)
+
+    said = capsys.readouterr().err
+    assert code == errors.Unavailable.exit_code
+    assert "does not answer" in said
+    assert "set PIPELINE_TRACKING_URI to its address" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("poll", "--every", "-1"), "--every: -1 is no pause; it must be from 5 to 86400 seconds"),
+        (("poll", "--every", "0"), "--every: 0 is no pause"),
+        (("poll", "--every", "nan"), "--every: nan is no pause"),
+        (("poll", "--every", "soon"), "--every: soon is no pause"),
+    ],
+)
+def test_a_number_out_of_bounds_is_one_line(
+    command: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the flag, the value and what would be right."""
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+
+    assert ended.value.code == errors.SettingsError.exit_code
+    assert said in capsys.readouterr().err
+
+
+def test_an_address_without_its_protocol_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not a warning of kfp's with its own source in it."""
+    code = main(["upload", "--host", "kubeflow.example.com/pipeline"])
+
+    assert code == errors.SettingsError.exit_code
+    assert capsys.readouterr().err == (
+        "pipeline: --host or PIPELINE_KFP_HOST is kubeflow.example.com/pipeline; it must begin "
+        "with http:// or https://\n"
+    )
+
+
 def test_kubeflow_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     """What needs Kubeflow says how to name it."""
     code = main(["upload"])

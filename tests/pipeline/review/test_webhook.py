@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +17,15 @@ import pytest
 import review_service
 import reviewed
 from pydantic import SecretStr
+from registered import client
 from review_service import SECRET, Service, serving
 from reviewed import Launches
 
 from pipeline.errors import PipelineError, RolloutBusy, SettingsError
+from pipeline.local.process import answers, free_port
 from pipeline.registry import Registry
 from pipeline.review import webhook
+from pipeline.runs.local import environment
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.server
@@ -299,3 +306,43 @@ def test_nothing_secret_reaches_a_log(
     seen = caplog.text + "".join(capfd.readouterr()) + "".join(one.text for one in answers)
     assert SECRET not in seen
     assert "v1," not in seen
+
+
+def test_the_service_says_where_it_listens(settings: Settings) -> None:
+    """At once, and Ctrl-C ends it with the usual code."""
+    port = free_port()
+    command = [sys.executable, "-m", "pipeline", "webhook", "--address", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        env={**os.environ, **environment(settings)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline()
+        assert reviewed.eventually(answers(f"http://127.0.0.1:{port}/health"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+
+    assert said == f"listening at http://127.0.0.1:{port}/mlflow\n"
+    assert code == 130
+
+
+def test_a_port_that_cannot_be_had_is_named(settings: Settings) -> None:
+    """Before MLflow is told to deliver there."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"port {port} of 127.0.0.1 is taken; choose ano"):
+            webhook.serve(settings, "127.0.0.1", port, "http://127.0.0.1:1")
+    with pytest.raises(SettingsError, match=r"port 8090 of 192\.0\.2\.1 cannot be had: "):
+        webhook.serve(settings, "192.0.2.1", 8090)
+    with pytest.raises(
+        SettingsError, match="port 99999 does not exist; choose another with --port"
+    ):
+        webhook.serve(settings, "127.0.0.1", 99999)
+
+    assert not any(settings.model_name in one.name for one in client(settings).list_webhooks())

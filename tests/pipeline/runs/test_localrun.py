@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -143,6 +144,32 @@ def test_killed_run_leaves_no_step_behind(
     starter.wait()
     step = int((tmp_path / "pid").read_text() or 0)
 
+    _until(lambda: not Path(f"/proc/{step}").exists())
+
+
+def test_stopping_a_run_says_at_once_what_is_stopped(
+    settings: Settings, tmp_path: Path, compiled: Path
+) -> None:
+    """Ctrl-C is answered before the step has ended, which may take its time."""
+    program = (
+        "import json, sys; from pathlib import Path; from rich.console import Console; "
+        "from pipeline import parameters, settings; from pipeline.runs import local as localrun; "
+        "parameters.COMPILED = Path(sys.argv[1]); "
+        "localrun.run('refresh', json.loads(sys.argv[2]), settings.load(), Console(width=200))"
+    )
+    arguments = json.dumps({"folder": str(tmp_path), "what": "wait"})
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program, str(compiled), arguments],
+        env={**os.environ, **localrun.environment(settings)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    _until((tmp_path / "pid").exists)
+    starter.send_signal(signal.SIGINT)
+    said, _ = starter.communicate(timeout=60)
+
+    assert "stopping work: it has up to 30 s to end; a rollout is taken back first" in said
+    step = int((tmp_path / "pid").read_text())
     _until(lambda: not Path(f"/proc/{step}").exists())
 
 
