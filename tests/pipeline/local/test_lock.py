@@ -82,7 +82,7 @@ def test_a_holder_without_a_name(model: Settings) -> None:
     ("uri", "same"),
     [
         ("http://localhost:5000/", True),
-        ("http://me:secret@127.0.0.1:5000", True),
+        ("http://me:secret@127.0.0.1:5000", True),  # pragma: allowlist secret
         ("http://127.0.0.1:5001", False),
         ("http://localhost.example.com:5000", False),
     ],

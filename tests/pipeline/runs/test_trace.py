@@ -50,7 +50,14 @@ def test_a_run_is_one_trace(
             source: Labelled data.
         """
         with dsl.ExitHandler(components.notify(job=JOB)):
-            components.fetch_data(job=JOB, source=source, max_age_hours=0.0, min_examples=1)
+            components.fetch_data(
+                job=JOB,
+                source=source,
+                max_age_hours=0.0,
+                min_examples=1,
+                protected_labels=[],
+                min_label_f1={},
+            )
 
     compiler.Compiler().compile(traced, str(tmp_path / "refresh.yaml"))
     monkeypatch.setattr(parameters, "COMPILED", tmp_path)
