@@ -91,7 +91,7 @@ class Guard:
         context = open_request(headers)
         context.protocol, context.endpoint = _classify(scope["path"])
         begin_trace(context, headers, scope["method"])
-        status, finished = 0, False
+        status, finished, gone = 0, False, False
         read = asyncio.Event()
         task = asyncio.current_task()
         if scope["method"] == "HEAD":  # uvicorn leaves the body out
@@ -107,10 +107,12 @@ class Guard:
             await send(message)
 
         async def cancel_when_gone() -> None:
+            nonlocal gone
             await read.wait()
             while (await receive())["type"] != "http.disconnect":
                 pass
             if task and not finished:
+                gone = True
                 task.cancel()
 
         watch = asyncio.ensure_future(cancel_when_gone())
@@ -121,10 +123,10 @@ class Guard:
             self._check_headers(headers)
             await self._app(scope, self._limited(receive, read, context), send_marked)
         except (ClientDisconnect, asyncio.CancelledError) as error:
-            if isinstance(error, ClientDisconnect) or watch.done():
+            if isinstance(error, ClientDisconnect) or gone:
                 # Nobody is left to answer; the status is for the log, in nginx's word for it.
                 status, context.error = _CLIENT_GONE, "cancelled"
-            else:  # by uvicorn, at the end of the drain
+            else:  # by the server, at the end of the drain, which may end `watch` first
                 context.error = NotServing.kind
                 if status:
                     raise

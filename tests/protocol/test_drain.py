@@ -135,7 +135,7 @@ def test_second_signal(start_server: StartServer, tiny_bert: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
 
         assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 8  # of 30
         assert [request.result().status, late.result().status] == [503, 503]
 
 
@@ -156,7 +156,7 @@ def test_second_signal_when_the_doors_are_shut(start_server: StartServer, tiny_b
         server.process.send_signal(signal.SIGTERM)
 
         assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 8  # of 30
         assert late.result().status == 503
 
 
@@ -210,7 +210,7 @@ def test_second_signal_while_the_doors_are_open(start_server: StartServer, tiny_
         server.process.send_signal(signal.SIGTERM)
 
         assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 8  # of 30
 
 
 @pytest.mark.parametrize(("name", "linger"), [("SIGTERM", 0), ("SIGINT", 60)])
