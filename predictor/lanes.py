@@ -47,7 +47,8 @@ class Lanes:
         self.line = line
         # Never held while a text is read or scored.
         self._lock = threading.Lock()
-        self._came = threading.Condition(self._lock)
+        self._complete = threading.Condition(self._lock)
+        self._came = 0.0
         self._idle = line.lanes
         self._running = 0
         self._due = 0
@@ -73,6 +74,7 @@ class Lanes:
             ask.readings.extend(readings)
             ask.read = last
             self.line.join(ask, rows)
+            self._came = time.monotonic()
             if last:  # until now its work was a guess
                 unscored = sum(one.positions for one in ask.waiting.values())
                 self.line.owe(ask, unscored + ask.running)
@@ -110,15 +112,22 @@ class Lanes:
         for _ in range(min(self._idle, self.line.waiting)):
             self._idle -= 1
             self._threads.submit(self._work, [] if self._hopes() else self._take())
-        self._came.notify_all()
+        # A lane that was woken by each who comes would take the interpreter from the event loop
+        # just when that has most to do.
+        if not self._hopes():
+            self._complete.notify_all()
 
     def _gather(self) -> list[Waiting]:
         """The next batch, once it is as large as is fair or nobody more is about to come."""
+        began = time.monotonic()
         while self._hopes():
-            left = self._due_until - time.monotonic()
-            pause = min(left, _PAUSE * self.line.pass_seconds)
-            if pause <= 0 or not self._came.wait(pause):
+            now = time.monotonic()
+            quiet = max(began, self._came) + _PAUSE * self.line.pass_seconds
+            left = min(self._due_until, quiet) - now
+            if left <= 0:
                 self._due = 0
+            else:
+                self._complete.wait(left)
         return self._take()
 
     def _hopes(self) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from predictor import logs
+from predictor import logs, priority
 from predictor.engines import Window, attention, blocks, exported, fused, quantised
 from predictor.engines.exported import Facts
 from predictor.engines.operation import Operations
@@ -81,17 +81,14 @@ class OpenVinoEngine(Reading):
                 _log.info("attention.c was not built: there was no C compiler; this is slower")
         if precision == "int8":
             quantised.keep_apart(model)
-        compiled = core.compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": hint,
-                "NUM_STREAMS": str(self.lanes),
-                "INFERENCE_NUM_THREADS": str(threads),
-                # The server's own threads want a core at times, and a pod does not own its cores.
-                "ENABLE_CPU_PINNING": "NO",
-            },
-        )
+        properties = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "NUM_STREAMS": str(self.lanes),
+            "INFERENCE_NUM_THREADS": str(threads),
+            # The server's own threads want a core at times, and a pod does not own its cores.
+            "ENABLE_CPU_PINNING": "NO",
+        }
+        compiled = priority.giving_way(lambda: core.compile_model(model, "CPU", properties))
         self._requests: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for _ in range(self.lanes):
             self._requests.put(compiled.create_infer_request())

@@ -20,7 +20,7 @@ from predictor.errors import Busy, DeadlineExceeded, NotServing
 
 
 class Unread(fakes.FakeEngine):
-    """Notes which texts it splits, and splits none before the test says so."""
+    """Notes which texts it splits, and splits no long one before the test says so."""
 
     def __init__(self) -> None:
         super().__init__(fakes.names_and_numbers)
@@ -28,7 +28,7 @@ class Unread(fakes.FakeEngine):
         self.texts: list[str] = []
 
     def split(self, text: str) -> Iterator[tuple[str, int, int]]:
-        assert self.may.wait(20)
+        assert not text.startswith("L") or self.may.wait(20)
         self.texts.append(text[:2])
         return super().split(text)
 
@@ -41,7 +41,7 @@ def test_reading_many_texts_leaves_turns_to_others() -> None:
         queue = Queue(engine)
         long = [query(f"L{number}", 900) for number in range(4)]
         tasks = [asyncio.create_task(queue.ask(*long))]
-        tasks.append(asyncio.create_task(queue.ask(query("S"))))
+        tasks.append(asyncio.create_task(queue.ask(query("S", 100))))
         await asyncio.sleep(0)
         engine.may.set()
         await asyncio.gather(*tasks)
@@ -49,6 +49,23 @@ def test_reading_many_texts_leaves_turns_to_others() -> None:
     play(scenario())
 
     assert engine.texts == ["L0", "L1", "L2", "S ", "L3"]
+
+
+def test_a_sentence_is_read_at_once() -> None:
+    """It waits for no text that is being read."""
+    engine = Unread()
+
+    async def scenario() -> None:
+        queue = Queue(engine)
+        long = asyncio.create_task(queue.ask(query("Long", 900)))
+        await asyncio.sleep(0)
+        assert names(await queue.ask(query("Short"))) == ["Short"]
+        engine.may.set()
+        assert names(await long) == ["Long"]
+
+    play(scenario())
+
+    assert engine.texts == ["Sh", "Lo"]
 
 
 class Counted(fakes.FakeEngine):
@@ -73,7 +90,7 @@ def test_reading_a_long_text_leaves_turns_to_others() -> None:
     async def scenario() -> None:
         queue = Queue(engine)
         long = asyncio.create_task(queue.ask(query("Long", 50_000)))
-        short = asyncio.create_task(queue.ask(query("Short", 60)))
+        short = asyncio.create_task(queue.ask(query("Short", 100)))
         await asyncio.sleep(0)
         may.set()
         assert names(await short) == ["Short"]
@@ -82,7 +99,7 @@ def test_reading_a_long_text_leaves_turns_to_others() -> None:
 
     play(scenario())
 
-    assert engine.parts[1] == ("Short", 61)
+    assert engine.parts[1] == ("Short", 101)
     assert len(engine.parts) > 50
     assert max(words for _, words in engine.parts) == 1_000
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +59,21 @@ def test_lanes_do_not_mix(folder: Path, expected: list[NDArray[np.float32]]) -> 
 
     for index, one in enumerate(found):
         assert worst(one, [expected[index % 3]], [WINDOWS[index % 3]]) < 3e-5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority on Linux")
+def test_threads_that_compute_give_way(folder: Path) -> None:
+    """To those of the server, one of which called for them."""
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    load(folder)  # libraries have threads of their own, which converting a model starts
+    before = set(Path("/proc/self/task").iterdir())
+
+    engine = load(folder, threads=2)
+    engine.score(WINDOWS)
+    made = set(Path("/proc/self/task").iterdir()) - before
+
+    assert len(made) >= engine.lanes
+    assert {os.getpriority(os.PRIO_PROCESS, int(one.name)) for one in made} == {min(own + 5, 19)}
 
 
 def test_an_exported_bundle_needs_no_torch(
