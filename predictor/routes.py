@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,8 +17,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from predictor import __version__, forms, infer_body, openapi
 from predictor.cloudevents import media_type
@@ -41,6 +42,7 @@ _DOCS_POLICY = (
     "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
 _ASSETS = "/api/assets"
+_PREDICT = re.compile(r"^/v1/models/([^/]+):predict$")
 _WEB_FIELDS = ("text", "labels", "threshold", "thresholds", "flat_ner", "multi_label")
 
 
@@ -59,6 +61,7 @@ class Site:
     def install(self, app: FastAPI, dataplane: DataPlane) -> None:
         """Add routes, error handlers and the guard to KServe's application."""
         app.title, app.version = "gliner-kserve", __version__
+        app.add_middleware(_Direct, v1=V1Endpoints(dataplane))
         app.add_middleware(
             Guard,
             max_body_bytes=self.settings.max_body_bytes,
@@ -148,6 +151,27 @@ class Site:
         return prediction
 
 
+class _Direct:
+    """ASGI middleware that hands V1 predictions to KServe's own function at once.
+
+    FastAPI would take them through five layers, hold each against twenty patterns and look for
+    dependencies, which takes more than a third of all that is done for one here.
+    """
+
+    def __init__(self, app: ASGIApp, v1: V1Endpoints) -> None:
+        self._app = app
+        self._v1 = v1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        asked = scope["type"] == "http" and scope["method"] == "POST"
+        if not (asked and (named := _PREDICT.match(scope["path"]))):
+            await self._app(scope, receive, send)
+            return
+        answer: Response = await self._v1.predict(named[1], Request(scope, receive, send))
+        await answer(scope, receive, send)
+
+
 class _Fresh(StaticFiles):
     """Files that a browser asks about each time: after an upgrade no old part is left."""
 
@@ -171,16 +195,6 @@ async def _fields(request: Request) -> dict[str, Any]:
 
 
 def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
-    v1 = V1Endpoints(dataplane)
-
-    # KServe's own function, found at once: FastAPI would hold each request against twenty patterns
-    # and look for dependencies, which takes more than a third of all that is done for it here.
-    async def predict(request: Request) -> Response:
-        answer: Response = await v1.predict(request.path_params["model_name"], request)
-        return answer
-
-    app.router.routes.append(Route("/v1/models/{model_name}:predict", predict, methods=["POST"]))
-
     @app.get("/v1/models/{model_name}:{verb}", include_in_schema=False)
     async def verb() -> None:
         # KServe would take the verb for a part of the model's name and answer 404.
