@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from fastapi import FastAPI
@@ -74,15 +73,12 @@ def document(app: FastAPI, *, keyed: bool = False) -> dict[str, Any]:
     """
     if app.openapi_schema:
         return app.openapi_schema
-    with warnings.catch_warnings():
-        # Our infer route stands before KServe's of the same address.
-        warnings.filterwarnings("ignore", "Duplicate Operation ID")
-        described = get_openapi(
-            title="gliner-kserve",
-            version=__version__,
-            description=_DESCRIPTION,
-            routes=app.routes,
-        )
+    described = get_openapi(
+        title="gliner-kserve",
+        version=__version__,
+        description=_DESCRIPTION,
+        routes=app.routes,
+    )
     schemas = described.setdefault("components", {}).setdefault("schemas", {})
     _, definitions = models_json_schema(
         [(model, "validation") for model in _MODELS], ref_template=_REF

@@ -1,8 +1,7 @@
-"""Our HTTP routes beside KServe's: strict V2, the page, plain web endpoints and the docs."""
+"""Our HTTP routes beside KServe's: the page, plain web endpoints and the docs."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,12 +14,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from predictor import __version__, forms, infer_body, openapi
+from predictor import __version__, forms, openapi
 from predictor.cloudevents import media_type
 from predictor.errors import InvalidRequest, MethodNotAllowed, NoVersions
 from predictor.following import Follower
@@ -28,6 +25,7 @@ from predictor.guard import Guard, reraise
 from predictor.json_body import check_content_type, load_json
 from predictor.keys import Keys
 from predictor.model import GlinerModel
+from predictor.predictions import Predictions
 from predictor.presets import Preset
 from predictor.settings import Settings
 
@@ -42,7 +40,6 @@ _DOCS_POLICY = (
     "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
 _ASSETS = "/api/assets"
-_PREDICT = re.compile(r"^/v1/models/([^/]+):predict$")
 _WEB_FIELDS = ("text", "labels", "threshold", "thresholds", "flat_ner", "multi_label")
 
 
@@ -61,7 +58,7 @@ class Site:
     def install(self, app: FastAPI, dataplane: DataPlane) -> None:
         """Add routes, error handlers and the guard to KServe's application."""
         app.title, app.version = "gliner-kserve", __version__
-        app.add_middleware(_Direct, v1=V1Endpoints(dataplane))
+        app.add_middleware(Predictions, dataplane=dataplane)
         app.add_middleware(
             Guard,
             max_body_bytes=self.settings.max_body_bytes,
@@ -72,7 +69,7 @@ class Site:
         # FastAPI has a form of its own for these two; the guard gives them ours.
         app.add_exception_handler(HTTPException, reraise)
         app.add_exception_handler(RequestValidationError, reraise)
-        _install_infer(app, dataplane)
+        _install_refusals(app)
         self._install_page(app)
         self._install_web(app)
         _install_docs(app, keyed=self.keys is not None)
@@ -151,27 +148,6 @@ class Site:
         return prediction
 
 
-class _Direct:
-    """ASGI middleware that hands V1 predictions to KServe's own function at once.
-
-    FastAPI would take them through five layers, hold each against twenty patterns and look for
-    dependencies, which takes more than a third of all that is done for one here.
-    """
-
-    def __init__(self, app: ASGIApp, v1: V1Endpoints) -> None:
-        self._app = app
-        self._v1 = v1
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        asked = scope["type"] == "http" and scope["method"] == "POST"
-        if not (asked and (named := _PREDICT.match(scope["path"]))):
-            await self._app(scope, receive, send)
-            return
-        answer: Response = await self._v1.predict(named[1], Request(scope, receive, send))
-        await answer(scope, receive, send)
-
-
 class _Fresh(StaticFiles):
     """Files that a browser asks about each time: after an upgrade no old part is left."""
 
@@ -194,7 +170,7 @@ async def _fields(request: Request) -> dict[str, Any]:
     return fields
 
 
-def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
+def _install_refusals(app: FastAPI) -> None:
     @app.get("/v1/models/{model_name}:{verb}", include_in_schema=False)
     async def verb() -> None:
         # KServe would take the verb for a part of the model's name and answer 404.
@@ -204,23 +180,6 @@ def _install_infer(app: FastAPI, dataplane: DataPlane) -> None:
     async def infer_version() -> None:
         # KServe would first read the body, with all that `infer_body` keeps out.
         raise NoVersions
-
-    @app.post("/v2/models/{model_name}/infer", tags=["V2"])
-    async def infer(model_name: str, request: Request) -> Response:
-        # KServe's own route lets pydantic coerce types and drop unknown fields, and answers
-        # what it cannot read with a 422 of another form.
-        await dataplane.model_ready(model_name, True)
-        headers = dict(request.headers)
-        payload = infer_body.read(await request.body(), headers, model_name)
-        response, _ = await dataplane.infer(model_name, payload, headers)
-        content, json_length = response.to_rest()
-        if json_length is None:
-            return JSONResponse(content)
-        return Response(
-            content,
-            media_type="application/octet-stream",
-            headers={infer_body.LENGTH_HEADER: str(json_length)},
-        )
 
 
 def _install_docs(app: FastAPI, *, keyed: bool) -> None:
