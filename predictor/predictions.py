@@ -17,7 +17,7 @@ class Predictions:
     """ASGI middleware that answers predictions, and passes all else on.
 
     FastAPI would take them through five layers, hold each against twenty patterns and look for
-    dependencies, which takes more than a third of all that is done for one here.
+    dependencies: a sixth of the time that the event loop has for one over V2.
 
     Args:
         app: answers all else.
